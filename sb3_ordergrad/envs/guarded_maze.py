@@ -1,0 +1,179 @@
+"""The Guarded Maze: a short way past a guard who is rarely there, and a long safe one."""
+
+import math
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+SIZE = 8
+N_CELLS = SIZE * SIZE
+GOAL = (6, 2)
+GUARD = (5, 1)
+INNER_WALLS = ((3, 5), (4, 5), (5, 2), (5, 3), (5, 4), (5, 5))
+# (x, y) displacement of each action: -x, +x, -y, +y
+MOVES = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
+
+GOAL_REWARD = 16.0
+GUARD_UNIT = 16.0  # the guard takes this many times the cost of the episode
+PATIENCE = 32  # steps that cost 1 each
+START_LOW, START_HIGH = 0.6, 3.6
+
+# Plain Python lookups by flat cell index: a numpy index costs several times as much
+_WALLS = tuple(
+    row in (0, SIZE - 1) or col in (0, SIZE - 1) or (row, col) in INNER_WALLS for row in range(SIZE) for col in range(SIZE)
+)
+_GOAL_CELL = SIZE * GOAL[0] + GOAL[1]
+_GUARD_CELL = SIZE * GUARD[0] + GUARD[1]
+
+
+def _cell(x: float, y: float) -> int:
+    """
+    The flat index of the cell nearest to a position.
+
+    :param x: row coordinate in [0, 7]
+    :param y: column coordinate in [0, 7]
+    :return: 8 * row + column, in 0..63
+    """
+    return SIZE * int(x + 0.5) + int(y + 0.5)
+
+
+class GuardedMazeEnv(gym.Env[np.ndarray, int]):
+    """
+    Guarded Maze of CeSoR (Greenberg et al. 2022, https://arxiv.org/abs/2205.05138).
+
+    8 x 8 cells with outer and inner walls. The position ``(x, y)`` = (row, column) is continuous and starts uniform in
+    [0.6, 3.6]^2. An action moves one unit along one axis, plus Gaussian noise on both coordinates, clipped to [0, 7]; the move
+    is refused if the nearest cell of its end or of its midpoint is a wall. Reaching the goal cell pays +16 and ends the episode;
+    any other step pays -1 while fewer than 32 steps have been taken before it, and 0 afterwards. On first entering the
+    guarded cell (by end or midpoint) an episode that is guarded pays ``16 * cost`` on top.
+
+    Whether the episode is guarded and its cost are drawn at reset and not observed. Infos carry ``is_success``, ``guarded``
+    (is there a guard in this episode) and ``guard_entered`` (has the guarded cell been entered so far).
+
+    Observation: ``(64,)`` float32, the bilinear weights of the position over the cells (at most four are not zero, they sum
+    to 1). Actions: ``Discrete(4)``, -x, +x, -y, +y. The time limit (192 steps: 32 and at most 160 further ones) comes with
+    the registration of ``GuardedMaze-v0``.
+
+    :param guard_probability: chance that an episode is guarded, in [0, 1]
+    :param cost_mean: mean of the exponential cost, at least 0; one unit of cost is 16 of reward
+    :param action_noise: standard deviation of the noise on each coordinate, in cells, at least 0
+    :param render_mode: ``"rgb_array"`` or None
+    :raises ValueError: if a parameter is outside its range, or an action is not in 0..3
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        guard_probability: float = 0.2,
+        cost_mean: float = 2.0,
+        action_noise: float = 0.2,
+        render_mode: str | None = None,
+    ) -> None:
+        if not 0.0 <= guard_probability <= 1.0:
+            raise ValueError(f"guard_probability={guard_probability} is outside [0, 1]: give a probability")
+        if not (math.isfinite(cost_mean) and cost_mean >= 0.0):
+            raise ValueError(f"cost_mean={cost_mean} is not a finite number >= 0: give a mean such as 2.0")
+        if not (math.isfinite(action_noise) and action_noise >= 0.0):
+            raise ValueError(f"action_noise={action_noise} is not a finite number >= 0: give a deviation such as 0.2")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f'render_mode="{render_mode}" is not supported: use "rgb_array" or None')
+        self.guard_probability = guard_probability
+        self.cost_mean = cost_mean
+        self.action_noise = action_noise
+        self.render_mode = render_mode
+
+        self.observation_space = spaces.Box(0.0, 1.0, shape=(N_CELLS,), dtype=np.float32)
+        self.action_space = spaces.Discrete(len(MOVES))  # type: ignore[assignment]
+
+        self.x = START_LOW
+        self.y = START_LOW
+        self.n_steps = 0
+        self.guarded = False
+        self.cost = 0.0
+        self.guard_entered = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        rng = self.np_random
+        self.x = float(rng.uniform(START_LOW, START_HIGH))
+        self.y = float(rng.uniform(START_LOW, START_HIGH))
+        # The cost is drawn in every episode, so the random stream does not depend on the guard
+        self.guarded = bool(rng.random() < self.guard_probability)
+        self.cost = float(rng.exponential(self.cost_mean))
+        self.n_steps = 0
+        self.guard_entered = False
+        return self._observation(), self._info(False)
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if not 0 <= action < len(MOVES):
+            raise ValueError(f"action={action} is outside 0..3: use 0 (-x), 1 (+x), 2 (-y) or 3 (+y)")
+        rng = self.np_random
+        dx, dy = MOVES[action]
+        # Plain floats: arrays of two numbers would take most of the time of a step
+        x = min(max(self.x + dx + self.action_noise * rng.standard_normal(), 0.0), SIZE - 1.0)
+        y = min(max(self.y + dy + self.action_noise * rng.standard_normal(), 0.0), SIZE - 1.0)
+        end = _cell(x, y)
+        middle = _cell(0.5 * (self.x + x), 0.5 * (self.y + y))
+
+        reward = -1.0 if self.n_steps < PATIENCE else 0.0
+        self.n_steps += 1
+        success = False
+        if not (_WALLS[end] or _WALLS[middle]):
+            self.x, self.y = x, y
+            success = end == _GOAL_CELL
+            if success:
+                reward = GOAL_REWARD
+            if not self.guard_entered and (end == _GUARD_CELL or middle == _GUARD_CELL):
+                self.guard_entered = True
+                if self.guarded:
+                    reward -= GUARD_UNIT * self.cost
+        return self._observation(), reward, success, False, self._info(success)
+
+    def _info(self, success: bool) -> dict[str, Any]:
+        """
+        :param success: whether the goal has been reached
+        :return: the info of this step
+        """
+        return {"is_success": success, "guarded": self.guarded, "guard_entered": self.guard_entered}
+
+    def _observation(self) -> np.ndarray:
+        """
+        Bilinear one-hot of the position.
+
+        :return: ``(64,)`` float32, weight ``(1 - |x - row|)+ (1 - |y - col|)+`` at index ``8 * row + col``
+        """
+        # Position 7 belongs to the last pair of cells, with all the weight on the second one
+        row = min(int(self.x), SIZE - 2)
+        col = min(int(self.y), SIZE - 2)
+        down = self.x - row
+        right = self.y - col
+        cell = SIZE * row + col
+        observation = np.zeros(N_CELLS, dtype=np.float32)
+        observation[cell] = (1.0 - down) * (1.0 - right)
+        observation[cell + 1] = (1.0 - down) * right
+        observation[cell + SIZE] = down * (1.0 - right)
+        observation[cell + SIZE + 1] = down * right
+        return observation
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """
+        Draw the maze from above: walls black, goal green, guarded cell red, the agent blue.
+
+        :return: ``(256, 256, 3)`` uint8, rows downwards, or None without a render mode
+        """
+        if self.render_mode is None:
+            return None
+        scale = 32
+        cells = np.full((N_CELLS, 3), 255, dtype=np.uint8)
+        cells[np.array(_WALLS)] = 0
+        cells[_GOAL_CELL] = (60, 180, 75)
+        cells[_GUARD_CELL] = (230, 80, 70)
+        image = cells.reshape(SIZE, SIZE, 3).repeat(scale, axis=0).repeat(scale, axis=1)
+        # A cell's centre has whole coordinates
+        top = int((self.x + 0.5) * scale) - scale // 4
+        left = int((self.y + 0.5) * scale) - scale // 4
+        image[max(top, 0) : top + scale // 2, max(left, 0) : left + scale // 2] = (50, 90, 220)
+        return image
