@@ -1,7 +1,7 @@
 """The Guarded Maze: a short way past a guard who is rarely there, and a long safe one."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -63,7 +63,7 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..3
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
         observation[cell + SIZE + 1] = down * right
         return observation
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """
         Draw the maze from above: walls black, goal green, guarded cell red, the agent blue.
 
