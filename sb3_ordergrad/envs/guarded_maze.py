@@ -44,10 +44,10 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
     Guarded Maze of CeSoR (Greenberg et al. 2022, https://arxiv.org/abs/2205.05138).
 
     8 x 8 cells with outer and inner walls. The position ``(x, y)`` = (row, column) is continuous and starts uniform in
-    [0.6, 3.6]^2. An action moves one unit along one axis, plus Gaussian noise on both coordinates, clipped to [0, 7]; the move
-    is refused if the nearest cell of its end or of its midpoint is a wall. Reaching the goal cell pays +16 and ends the episode;
-    any other step pays -1 while fewer than 32 steps have been taken before it, and 0 afterwards. On first entering the
-    guarded cell (by end or midpoint) an episode that is guarded pays ``16 * cost`` on top.
+    [0.6, 3.6]^2. An action moves one unit along one axis, plus Gaussian noise on both coordinates, clipped to [0, 7]; the
+    move is refused if the nearest cell of its end or of its midpoint is a wall. Reaching the goal cell pays +16 and ends the
+    episode; any other step pays -1 while fewer than 32 steps have been taken before it, and 0 afterwards. On first entering
+    the guarded cell (by end or midpoint) an episode that is guarded pays ``16 * cost`` on top of the step's reward.
 
     Whether the episode is guarded and its cost are drawn at reset and not observed. Infos carry ``is_success``, ``guarded``
     (is there a guard in this episode) and ``guard_entered`` (has the guarded cell been entered so far).

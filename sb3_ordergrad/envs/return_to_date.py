@@ -15,9 +15,9 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """
     Append the reward collected so far and the elapsed fraction of the episode to the observation.
 
-    A risk objective on the whole return (a static one) ranks episodes by ``C_t + (what is still to come)``, and the time that is
-    left bounds what can come. An optimal policy therefore depends on ``(s_t, C_t, t / T)``, and so does the value the critic
-    has to learn; the state alone is not enough (Baeuerle and Ott 2011, https://doi.org/10.1007/s00186-011-0367-0).
+    A risk objective on the whole return (a static one) ranks episodes by ``C_t + (what is still to come)``, and the time
+    that is left bounds what can come. An optimal policy therefore depends on ``(s_t, C_t, t / T)``, and so does the value
+    the critic has to learn; the state alone is not enough (Baeuerle and Ott 2011, https://doi.org/10.1007/s00186-011-0367-0).
 
     With ``C_t = scale * sum_{u < t} r_u`` and ``t`` the steps taken since reset:
 
@@ -25,8 +25,8 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
     - a Dict gains the keys ``return_to_date`` and ``elapsed``, float32 of shape ``(1,)`` (images and goals stay as they are).
 
     Rewards are those of the wrapped environment: put this wrapper inside any that changes them (``NormalizeReward``).
-    VecNormalize is outside, so it leaves them raw and usually takes care of their scale; without it give a ``scale`` that keeps
-    ``C_t`` near unit size. With HER, the collected reward is the one received under the goal of the episode, also in
+    VecNormalize is outside, so it leaves them raw and usually takes care of their scale; without it give a ``scale`` that
+    keeps ``C_t`` near unit size. With HER, the collected reward is the one received under the goal of the episode, also in
     relabelled transitions.
 
     :param env: environment with a flat Box or a Dict observation space

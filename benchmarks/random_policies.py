@@ -1,0 +1,151 @@
+"""
+Return distributions of simple policies on the environments of this package, as Markdown tables (docs/environments.md).
+
+    python benchmarks/random_policies.py --episodes 2000
+
+Uniform random actions everywhere; the zero action on the cheetahs; scripted walks along the short (guarded) and the long way
+of the Guarded Maze, which bound what a mean-optimal and a risk-averse agent can reach.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
+
+Policy = Callable[[gym.Env], Any]
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+# Corners of the two ways to the goal cell (6, 2), as (x, y), reached along y, x and y in turn; None: wherever the walk began
+Corner = tuple[float | None, float]
+SHORT_WAY: tuple[Corner, ...] = ((None, 1.0), (6.0, 1.0), (6.0, 2.0))
+LONG_WAY: tuple[Corner, ...] = ((2.0, 6.0), (6.0, 6.0), (6.0, 2.0))
+
+
+def random_action(env: gym.Env) -> Any:
+    """
+    :param env: environment with its action space seeded
+    :return: a uniform random action
+    """
+    return env.action_space.sample()
+
+
+def zero_action(env: gym.Env) -> Any:
+    """
+    :param env: environment with a Box action space
+    :return: no torque
+    """
+    return np.zeros(env.action_space.shape or (), dtype=np.float32)
+
+
+def walk(corners: tuple[Corner, ...]) -> Policy:
+    """
+    A scripted walk through the Guarded Maze from corner to corner. It returns to its line when more than half a cell off.
+
+    :param corners: positions to pass, in order; a corner is passed within half a cell on both axes
+    :return: the policy
+    """
+    passed = 0
+
+    def policy(env: gym.Env) -> int:
+        nonlocal passed
+        maze: Any = env.unwrapped
+        if maze.n_steps == 0:
+            passed = 0
+        while True:
+            x, y = corners[passed]
+            dx, dy = 0.0 if x is None else x - maze.x, y - maze.y
+            if max(abs(dx), abs(dy)) >= 0.5 or passed == len(corners) - 1:
+                break
+            passed += 1
+        along_y = passed % 2 == 0
+        if abs(dx if along_y else dy) > 0.5:
+            along_y = not along_y
+        if along_y:
+            return 3 if dy > 0 else 2
+        return 1 if dx > 0 else 0
+
+    return policy
+
+
+def rollout_returns(env: gym.Env, policy: Policy, n_episodes: int, seed: int) -> tuple[np.ndarray, int]:
+    """
+    :param env: environment with a time limit
+    :param policy: from the environment to an action
+    :param n_episodes: number of episodes
+    :param seed: of the environment and its action space
+    :return: undiscounted returns, ``(n_episodes,)``, and the number of steps taken
+    """
+    returns = np.zeros(n_episodes)
+    n_steps = 0
+    env.action_space.seed(seed)
+    for episode in range(n_episodes):
+        env.reset(seed=seed if episode == 0 else None)
+        done = False
+        while not done:
+            _, reward, terminated, truncated, _ = env.step(policy(env))
+            returns[episode] += float(reward)
+            n_steps += 1
+            done = terminated or truncated
+    return returns, n_steps
+
+
+def cvar(returns: np.ndarray, level: float) -> float:
+    """
+    Mean of the lowest ``level`` of the sample, the last episode fractionally.
+
+    :param returns: ``(n,)``
+    :param level: in (0, 1]
+    :return: the empirical CVaR
+    """
+    ordered = np.sort(returns)
+    weights = np.clip(level * len(ordered) - np.arange(len(ordered)), 0.0, 1.0)
+    return float(weights @ ordered / weights.sum())
+
+
+def maze_speed(n_steps: int = 200_000) -> float:
+    """
+    :param n_steps: number of timed steps
+    :return: steps per second of the bare maze, resets included
+    """
+    maze: Any = gym.make("GuardedMaze-v0").unwrapped
+    actions = np.random.default_rng(0).integers(4, size=n_steps).tolist()
+    maze.reset(seed=0)
+    start = time.perf_counter()
+    for action in actions:
+        if maze.step(action)[2] or maze.n_steps == 192:
+            maze.reset()
+    return n_steps / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, default=2000, help="per environment and policy")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+
+    cheetah_policies: dict[str, Policy] = {"random": random_action, "zero action": zero_action}
+    policies: dict[str, dict[str, Policy]] = {
+        "GuardedMaze-v0": {"random": random_action, "short way": walk(SHORT_WAY), "long way": walk(LONG_WAY)},
+        "RiskyHalfCheetah-v0": cheetah_policies,
+        "FragileHalfCheetah-v0": cheetah_policies,
+    }
+    quantile_heads = " | ".join(f"q{level:g}" for level in QUANTILES)
+    print(f"| environment | policy | mean | CVaR_0.1 | CVaR_0.05 | {quantile_heads} | mean length |")
+    print("|---|---|" + "---|" * (len(QUANTILES) + 4))
+    for env_id, named in policies.items():
+        for name, policy in named.items():
+            env = gym.make(env_id)
+            returns, n_steps = rollout_returns(env, policy, args.episodes, args.seed)
+            env.close()
+            figures = [returns.mean(), cvar(returns, 0.1), cvar(returns, 0.05), *np.quantile(returns, QUANTILES)]
+            print(f"| {env_id} | {name} | " + " | ".join(f"{x:.1f}" for x in figures) + f" | {n_steps / args.episodes:.1f} |")
+    print(f"\nGuardedMaze alone: {maze_speed():,.0f} steps per second")
+
+
+if __name__ == "__main__":
+    main()
