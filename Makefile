@@ -1,0 +1,62 @@
+# `make demo` and `make test` need nothing but Python >= 3.10, make and the package registry.
+
+# Interpreter that creates the virtual environment; PYTHON is the one inside it
+BOOTSTRAP ?= python3
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+DEMO_ARGS ?= --demo --out results/demo
+TEST_JOBS ?= 2
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test pytest bench lint type format clean
+
+help:
+	@echo "make demo    train OrderPPO and PPO on a risky MuJoCo task, print the table (minutes)"
+	@echo "make test    lint, types and tests"
+	@echo "make bench   speed of the estimator and overhead of the training"
+	@echo "make lint | type | pytest | format | install | clean"
+	@echo "Every target first creates $(VENV) and installs the pinned packages, once."
+
+install: $(INSTALLED)
+
+# torch comes first and alone: its pin then picks the build that this machine offers
+$(INSTALLED): setup.py constraints.txt sb3_ordergrad/version.txt
+	@$(BOOTSTRAP) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python >= 3.10 is needed, $(BOOTSTRAP) is " + sys.version.split()[0] + "; name another with: make BOOTSTRAP=python3.11 ...")'
+	$(BOOTSTRAP) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) -e ".[tests,plots]"
+	@touch $@
+
+demo: $(INSTALLED)
+	$(PYTHON) -m sb3_ordergrad.compare $(DEMO_ARGS)
+
+test: lint type pytest
+
+# One thread a worker: two workers then keep two cores busy without competing
+pytest: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(TEST_JOBS) --dist worksteal --durations=10 $(PYTEST_ARGS)
+
+bench: $(INSTALLED)
+	$(PYTHON) benchmarks/lstatistics_speed.py
+	$(PYTHON) benchmarks/training_overhead.py
+
+lint: $(INSTALLED)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m black --check --quiet . || $(PYTHON) -m black --check --diff .
+
+type: $(INSTALLED)
+	$(PYTHON) -m mypy sb3_ordergrad
+
+format: $(INSTALLED)
+	$(PYTHON) -m ruff check --select I --fix .
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m black .
+
+# Build products and caches; the virtual environment and the results stay
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find sb3_ordergrad tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

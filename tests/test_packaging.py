@@ -1,0 +1,223 @@
+"""What the files around the package promise: version, pins, commands, light imports, floors, no traces of one machine."""
+
+import ast
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import sb3_ordergrad
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "sb3_ordergrad"
+VERSION = (PACKAGE / "version.txt").read_text().strip()
+
+# Lower floors first; a room may import from the floors below its own, and from itself
+FLOORS: list[set[str]] = [
+    {"lstatistics"},
+    {"common", "remac"},
+    {"order_ppo", "order_a2c", "evaluation"},
+    {"compare", "zoo"},
+]
+OPTIONAL_PACKAGES = {"matplotlib", "pandas", "seaborn", "rl_zoo3", "optuna", "requests"}
+
+
+@pytest.fixture(scope="module")
+def setup_arguments() -> dict[str, Any]:
+    """The keyword arguments that setup.py hands to setuptools."""
+    setuptools = pytest.importorskip("setuptools")
+    captured: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", lambda **kwargs: captured.update(kwargs))
+        # find_packages looks at the current folder
+        patch.chdir(ROOT)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return captured
+
+
+def pins() -> list[Requirement]:
+    """All requirements of constraints.txt."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def pinned_versions(python_version: str) -> dict[str, Version]:
+    """Package name -> the version that constraints.txt gives to this Python."""
+    versions: dict[str, Version] = {}
+    for pin in pins():
+        if pin.marker is None or pin.marker.evaluate({"python_version": python_version}):
+            name = canonicalize_name(pin.name)
+            assert name not in versions, f"{name} is pinned twice for Python {python_version}"
+            versions[name] = Version(next(iter(pin.specifier)).version)
+    return versions
+
+
+def requirements(setup_arguments: dict[str, Any]) -> list[Requirement]:
+    """The requirements of setup.py, extras included."""
+    extras = setup_arguments["extras_require"].values()
+    return [Requirement(text) for group in (setup_arguments["install_requires"], *extras) for text in group]
+
+
+def tracked_files() -> list[Path]:
+    """The files git knows here; skips where this is not a git checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for path in (ROOT / name for name in listed.split("\0") if name) if path.is_file()]
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
+    assert sb3_ordergrad.__version__ == VERSION
+    assert f"## Release {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"Version {VERSION}" in (ROOT / "CITATION.bib").read_text()
+
+
+def test_setup_arguments(setup_arguments: dict[str, Any]) -> None:
+    assert setup_arguments["name"] == "sb3_ordergrad"
+    assert setup_arguments["version"] == VERSION
+    assert setup_arguments["python_requires"] == ">=3.10"
+    assert set(setup_arguments["package_data"]["sb3_ordergrad"]) == {"version.txt", "py.typed"}
+    rooms = {f"sb3_ordergrad.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
+    assert {"sb3_ordergrad", *rooms} <= set(setup_arguments["packages"])
+    assert not [name for name in setup_arguments["packages"] if name.split(".")[0] != "sb3_ordergrad"]
+    names = {canonicalize_name(Requirement(text).name) for text in setup_arguments["install_requires"]}
+    assert {"stable-baselines3", "sb3-contrib", "gymnasium", "torch", "scipy", "tensorboard"} <= names
+    assert not names & OPTIONAL_PACKAGES
+    assert {"tests", "plots", "zoo"} <= set(setup_arguments["extras_require"])
+
+
+def test_zoo_hyperparams_are_package_data(setup_arguments: dict[str, Any]) -> None:
+    if not list((ROOT / "zoo_hyperparams").glob("*.yml")):
+        pytest.skip("no zoo_hyperparams in this tree")
+    assert "sb3_ordergrad.zoo_hyperparams" in setup_arguments["packages"]
+    assert setup_arguments["package_dir"] == {"sb3_ordergrad.zoo_hyperparams": "zoo_hyperparams"}
+    assert setup_arguments["package_data"]["sb3_ordergrad.zoo_hyperparams"] == ["*.yml"]
+
+
+def test_constraints_are_exact() -> None:
+    for pin in pins():
+        (specifier,) = pin.specifier
+        assert specifier.operator == "==", pin
+        # A local label (+cpu) or a wildcard does not exist on the public registry
+        assert Version(specifier.version).local is None, pin
+        assert pin.url is None, pin
+    torch_pins = [str(pin) for pin in pins() if pin.name == "torch"]
+    assert torch_pins == ["torch==2.13.0"]
+
+
+@pytest.mark.parametrize("python_version", ["3.10", "3.11", "3.12", "3.13"])
+def test_every_requirement_is_pinned_within_its_range(setup_arguments: dict[str, Any], python_version: str) -> None:
+    versions = pinned_versions(python_version)
+    for requirement in requirements(setup_arguments):
+        name = canonicalize_name(requirement.name)
+        assert name in versions, f"{name} has no pin for Python {python_version}"
+        assert versions[name] in requirement.specifier, f"{name}=={versions[name]} is outside {requirement}"
+
+
+def test_commands() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY:(.*)$", makefile, flags=re.MULTILINE)
+    wanted = {"demo", "test", "bench", "lint", "type", "format", "clean"}
+    assert wanted <= set(phony.split())
+    for target in phony.split():
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+    assert "sudo" not in makefile
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("name", ["setup.py", "pyproject.toml", "constraints.txt", "Makefile", ".ci/run", "MANIFEST.in"])
+def test_no_registry_address(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links|--trusted-host", text)
+
+
+def test_license_and_changelog() -> None:
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+    assert (PACKAGE / "py.typed").exists()
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    for heading in ("Breaking Changes", "New Features", "Bug Fixes", "Deprecations", "Others", "Documentation"):
+        assert f"### {heading}" in changelog
+
+
+def test_import_is_light_and_silent(tmp_path: Path) -> None:
+    """``import sb3_ordergrad`` loads no optional package, prints nothing and leaves no file."""
+    code = "import sys, sb3_ordergrad; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    modules = set(result.stdout.split())
+    assert "sb3_ordergrad" in modules
+    assert not modules & OPTIONAL_PACKAGES
+    assert "sb3_ordergrad" not in result.stderr, result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def imported_modules(tree: ast.AST, package: list[str]) -> Iterator[str]:
+    """Absolute names of all modules that a source of ``package`` (its parts) imports, wherever in the file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            # `from sb3_ordergrad import envs` names the room only here
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def room_of(module: str) -> str:
+    """The room of a module of ours (``sb3_ordergrad.common.groups`` -> ``common``), "" for the others."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "sb3_ordergrad" and len(parts) > 1 else ""
+
+
+def test_imports_run_downwards() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        room = parts[1]
+        if room == "__init__":
+            continue
+        package = list(parts[:-1])
+        assert room == "envs" or room in floor, f"{path.name}: the room {room!r} has no floor in FLOORS"
+        for module in imported_modules(ast.parse(path.read_text(encoding="utf-8")), package):
+            other = room_of(module)
+            if other == room or (other not in floor and other != "envs"):
+                continue
+            # envs stands apart: only what a person runs may know it, and it knows nobody
+            allowed = room in FLOORS[-1] if other == "envs" else room != "envs" and floor[other] < floor[room]
+            if not allowed:
+                wrong.append(f"{'/'.join(parts)}.py imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_lstatistics_knows_no_reinforcement_learning() -> None:
+    banned = {"stable_baselines3", "sb3_contrib", "gymnasium", "mujoco", *OPTIONAL_PACKAGES}
+    for path in sorted((PACKAGE / "lstatistics").rglob("*.py")):
+        package = list(path.relative_to(ROOT).parts[:-1])
+        modules = {module.split(".")[0] for module in imported_modules(ast.parse(path.read_text(encoding="utf-8")), package)}
+        assert not modules & banned, path.name
+
+
+def test_no_path_of_one_machine_in_tracked_files() -> None:
+    home = re.compile(r"(?<![\w.~/:-])/(?:home|root|work|Users|mnt|data|scratch)/\w+")
+    found = []
+    for path in tracked_files():
+        if path.suffix in {".png", ".zip", ".pdf", ".gif", ".npz"}:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            found += [f"{path.relative_to(ROOT)}:{number}: {match}" for match in home.findall(line)]
+    assert not found, "\n".join(found)
