@@ -57,6 +57,9 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
         """
         if max_episode_steps is None and self.env.spec is not None:
             max_episode_steps = self.env.spec.max_episode_steps
+        # An environment made without gymnasium.make has no spec, but a TimeLimit around it knows
+        if max_episode_steps is None and self.env.has_wrapper_attr("_max_episode_steps"):
+            max_episode_steps = self.env.get_wrapper_attr("_max_episode_steps")
         if max_episode_steps is None:
             raise ValueError(
                 f"max_episode_steps=None and {self.env} has no time limit: "
