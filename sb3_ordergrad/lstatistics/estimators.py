@@ -1,0 +1,218 @@
+"""
+The L-statistic of a group of returns: its value, and what each member contributed to it.
+
+Source: OrderGrad (arXiv 2606.06096); MaxPO (arXiv 2606.06080) and PKPO (arXiv 2505.15201) are its relatives for the maximum.
+All methods run in torch; a NumPy array is wrapped on the way in (without a copy) and comes back as float64.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import torch as th
+
+from sb3_ordergrad.lstatistics.objectives import ObjectiveLike, check_k, parse_objective
+from sb3_ordergrad.lstatistics.tables import collapse
+
+ArrayT = TypeVar("ArrayT", np.ndarray, th.Tensor)
+
+# groups up to this size use one matrix product, larger ones prefix sums
+_MATRIX_SIZE = 128
+
+
+class LStatistic:
+    """
+    Unbiased estimator of ``J = E[ sum_j alpha_j R_(j:k) ]`` from a group of N exchangeable returns.
+
+    With ``T(S)`` the L-statistic of a sample S of k members, ``v`` its mean over all samples from the group, ``q_i`` over
+    those that hold member i and ``v^(-i)`` over those that do not, the advantage is ``a_i = q_i - v^(-i)``. For i.i.d. members
+    ``(k/N) sum_i a_i grad log p_i`` is an unbiased gradient of J. Advantages sum to zero, do not change with a shift of all
+    returns and scale with them; with all weights equal to 1/k, ``k a_i = R_i - mean(others)``.
+
+    Since a sample either holds i or does not, ``v = (k/N) q_i + (1 - k/N) v^(-i)``, so that v and a give all the rest.
+
+    A fractional k has floor(k) ranks, counted from the lowest, and binomials made of gamma functions: then q and v^(-i) are
+    defined by the last equation.
+
+    All methods work on the last axis, of length ``group_size``, with any leading batch axes. NumPy arrays (and lists) give
+    float64 NumPy arrays; tensors give tensors of their device and dtype, ``value`` differentiable, the rest detached. Returns
+    that are not finite raise a ValueError.
+
+    :param group_size: N, number of returns in a group
+    :param k: sample size, a real number in [1, N - 1]; ``value`` alone allows k = N
+    :param objective: string, rank weights in ascending order, or Objective, see ``parse_objective``
+    :raises ValueError: if k or the objective is invalid
+    """
+
+    def __init__(self, group_size: int, k: float, objective: ObjectiveLike) -> None:
+        if isinstance(group_size, bool) or int(group_size) != group_size or group_size < 1:
+            raise ValueError(f"group_size = {group_size!r} must be an integer >= 1")
+        self.group_size = int(group_size)
+        self.k = check_k(k)
+        if self.k > self.group_size:
+            raise ValueError(f"k = {k} must be in [1, group_size = {group_size}]; use a smaller k or a larger group")
+        self.objective = parse_objective(objective)
+        self.rank_weights = self.objective.rank_weights(math.floor(self.k))
+        self.is_mean = isinstance(self.k, int) and bool(np.all(self.rank_weights == 1.0 / self.k))
+        self._constants: dict[tuple[str, th.device, th.dtype], th.Tensor] = {}
+
+    @cached_property
+    def value_weights(self) -> np.ndarray:
+        """``W alpha``: weights of the sorted returns in ``value``, shape ``(group_size,)``, ascending."""
+        return collapse(self.group_size, self.k, self.rank_weights)
+
+    @cached_property
+    def leave_one_out_weights(self) -> np.ndarray:
+        """``W- alpha``: weights of the sorted returns of a group without one member, shape ``(group_size - 1,)``."""
+        if self.k > self.group_size - 1:
+            raise ValueError(
+                f"k = {self.k} must be at most group_size - 1 = {self.group_size - 1} for what compares members with each "
+                "other (value alone allows k = group_size); use a smaller k or a larger group"
+            )
+        return collapse(self.group_size - 1, self.k, self.rank_weights)
+
+    def value(self, x: ArrayT) -> ArrayT:
+        """
+        ``v``, the mean of the L-statistic over all samples of k members: unbiased for J.
+
+        :param x: returns, shape ``(..., group_size)``
+        :return: shape ``(...)``, in the units of the returns; the gradient of a tensor is ``W alpha`` at the sorted members
+        """
+        tensor, restore = _to_tensor(x)
+        return restore(self._value(self._sort(tensor)[0]))
+
+    def advantages(self, x: ArrayT) -> ArrayT:
+        """
+        ``a_i = q_i - v^(-i)``.
+
+        :param x: returns, shape ``(..., group_size)``
+        :return: the shape of x, in the units of the returns
+        """
+        tensor, restore = _to_tensor(x)
+        return restore(self._advantages(*self._sort(tensor.detach())))
+
+    def include_one(self, x: ArrayT) -> ArrayT:
+        """
+        ``q_i = v + (1 - k/N) a_i``, the mean over the samples that hold member i.
+
+        :param x: returns, shape ``(..., group_size)``
+        :return: the shape of x
+        """
+        return self._shifted_value(x, 1.0 - self.k / self.group_size)
+
+    def leave_one_out(self, x: ArrayT) -> ArrayT:
+        """
+        ``v^(-i) = v - (k/N) a_i``, the mean over the samples without member i.
+
+        :param x: returns, shape ``(..., group_size)``
+        :return: the shape of x
+        """
+        return self._shifted_value(x, -self.k / self.group_size)
+
+    def influence(self, x: ArrayT, others: ArrayT) -> ArrayT:
+        """
+        ``phi(x) = k ( q(x; others) - v^(-i) )``: k times the advantage of a member whose return is x.
+
+        Piecewise linear in x with knots at the other returns and slopes ``N W``; ``phi(R_i) = k a_i``.
+
+        :param x: hypothetical returns of the member, any shape
+        :param others: returns of the other members, shape ``(group_size - 1,)``
+        :return: the shape of x
+        """
+        # NumPy alone: short vectors, for which a torch call costs more than its work
+        points, knots = _to_array(x), np.sort(_to_array(others))
+        if knots.shape != (self.group_size - 1,):
+            raise ValueError(f"others has shape {knots.shape}, needs (group_size - 1,) = ({self.group_size - 1},)")
+        _check_finite(points, "x")
+        _check_finite(knots, "others")
+        slopes, losses = self._influence_constants
+        gaps = np.diff(knots)
+        heights = np.zeros_like(knots)
+        np.cumsum(slopes[1:-1] * gaps, out=heights[1:])
+        # phi at the lowest knot: k times the advantage of a member that ties with it
+        heights -= losses @ gaps
+        rank = np.searchsorted(knots, points, side="right")
+        knot = np.maximum(rank - 1, 0)
+        phi = heights[knot] + slopes[rank] * (points - knots[knot])
+        return th.as_tensor(phi).to(_floating(x)) if isinstance(x, th.Tensor) else phi
+
+    def _shifted_value(self, x: ArrayT, factor: float) -> ArrayT:
+        tensor, restore = _to_tensor(x)
+        ordered, order = self._sort(tensor.detach())
+        return restore(self._value(ordered).unsqueeze(-1) + factor * self._advantages(ordered, order))
+
+    def _sort(self, x: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        if x.ndim == 0 or x.shape[-1] != self.group_size:
+            raise ValueError(f"x has shape {tuple(x.shape)}, its last axis must hold group_size = {self.group_size} returns")
+        ordered, order = x.sort(dim=-1)
+        # NaN sorts last, so that the ends tell whether all is finite; their sum costs less than a test of each and can only
+        # overflow into a needless second look
+        if not math.isfinite((ordered[..., -1] - ordered[..., 0]).sum().item()):
+            _check_finite(_to_array(ordered[..., [0, -1]]), "x")
+        return ordered, order
+
+    def _value(self, ordered: th.Tensor) -> th.Tensor:
+        return (ordered * self._constant("value", ordered)).sum(-1)
+
+    def _advantages(self, ordered: th.Tensor, order: th.Tensor) -> th.Tensor:
+        """``a_(t+1) - a_t = (N/k) w_t (R_(t+1) - R_(t))`` and sum zero give the advantages of the sorted returns."""
+        gaps = ordered[..., 1:] - ordered[..., :-1]
+        if self.group_size <= _MATRIX_SIZE:
+            advantages = gaps @ self._constant("matrix", ordered)
+        else:
+            advantages = th.zeros_like(ordered, dtype=th.float64)
+            th.cumsum(gaps * self._constant("steps", ordered), -1, dtype=th.float64, out=advantages[..., 1:])
+            advantages -= advantages.mean(-1, keepdim=True)
+            advantages = advantages.to(ordered.dtype)
+        return th.empty_like(advantages).scatter_(-1, order, advantages)
+
+    def _constant(self, name: str, like: th.Tensor) -> th.Tensor:
+        """A vector or matrix that depends on the objective, on the device and in the dtype of a tensor."""
+        key = (name, like.device, like.dtype)
+        if key not in self._constants:
+            self._constants[key] = th.as_tensor(self._array(name)).to(like)
+        return self._constants[key]
+
+    def _array(self, name: str) -> np.ndarray:
+        if name == "value":
+            return self.value_weights
+        steps = self.leave_one_out_weights * (self.group_size / self.k)
+        if name == "steps":
+            return steps
+        above = np.triu(np.ones((self.group_size - 1, self.group_size)), 1)
+        return steps[:, None] * (above - above.mean(1, keepdims=True))
+
+    @cached_property
+    def _influence_constants(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes of phi between the knots, ``N W``, and what each gap takes from phi at the lowest knot."""
+        weights = self.leave_one_out_weights
+        above = np.arange(self.group_size - 1, 0, -1)
+        # from W-, so that phi agrees with the advantages for a fractional k as well
+        slopes = np.zeros(self.group_size)
+        slopes[:-1] += above * weights
+        slopes[1:] += above[::-1] * weights
+        return slopes, above[1:] * weights[1:]
+
+
+def _to_tensor(x: ArrayT) -> tuple[th.Tensor, Callable[[th.Tensor], ArrayT]]:
+    """The input as a floating tensor, and the function that turns a result into the kind of the input."""
+    if isinstance(x, th.Tensor):
+        return _floating(x), lambda tensor: tensor
+    array = np.ascontiguousarray(x, dtype=np.float64)
+    return th.from_numpy(array if array.flags.writeable else array.copy()), lambda tensor: tensor.numpy()[()]
+
+
+def _to_array(x: ArrayT) -> np.ndarray:
+    return np.asarray(x.detach().cpu() if isinstance(x, th.Tensor) else x, dtype=np.float64)
+
+
+def _floating(x: th.Tensor) -> th.Tensor:
+    return x if x.is_floating_point() else x.to(th.get_default_dtype())
+
+
+def _check_finite(values: np.ndarray, name: str) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise ValueError(f"{name} holds {values[~finite][0]}, returns must be finite; remove such episodes")

@@ -1,0 +1,47 @@
+"""Advantages of ragged groups in one flat vector."""
+
+import numpy as np
+import torch as th
+
+from sb3_ordergrad.lstatistics.estimators import ArrayT, LStatistic
+from sb3_ordergrad.lstatistics.objectives import ObjectiveLike, check_k, parse_objective
+
+
+def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: ObjectiveLike) -> ArrayT:
+    """
+    Advantages of every return within its own group, see :class:`LStatistic`.
+
+    :param x: returns, shape ``(n,)``
+    :param group_ids: group of each return, shape ``(n,)``, any comparable values, in any order
+    :param k: sample size, a real number >= 1
+    :param objective: the objective in any form, see ``parse_objective``
+    :return: shape ``(n,)``; zero in a group of at most k members, which cannot be compared with others
+    :raises ValueError: if the shapes differ, or k, the objective or a return is invalid
+    """
+    if isinstance(x, th.Tensor):
+        _, inverse = th.unique(th.as_tensor(group_ids, device=x.device), return_inverse=True)
+        returns, members = x.detach(), inverse.cpu().numpy()
+    else:
+        returns = th.from_numpy(np.array(x, dtype=np.float64))
+        _, members = np.unique(np.asarray(group_ids), return_inverse=True)
+    if returns.ndim != 1 or returns.shape != members.shape:
+        raise ValueError(
+            f"x and group_ids need one shape (n,), got {tuple(returns.shape)} and {tuple(members.shape)}; flatten both"
+        )
+    if not bool(th.isfinite(returns).all()):
+        raise ValueError("x holds values that are not finite, returns must be finite; remove such episodes")
+    objective, k = parse_objective(objective), check_k(k)
+    # an impossible objective is an error even where no group is large enough
+    objective.rank_weights(int(k))
+    advantages = th.zeros_like(returns)
+    order = np.argsort(members, kind="stable")
+    sizes = np.bincount(members, minlength=1)
+    size_of = np.repeat(sizes, sizes)
+    # groups of one size are one batch; there are at most sqrt(2 n) different sizes
+    for size in np.unique(sizes[sizes >= k + 1]):
+        index = th.from_numpy(order[size_of == size]).to(returns.device)
+        batch = returns[index].reshape(-1, int(size))
+        advantages[index] = LStatistic(int(size), k, objective).advantages(batch).flatten()
+    if isinstance(x, th.Tensor):
+        return advantages
+    return advantages.numpy()
