@@ -1,7 +1,7 @@
 """
 Return distributions of simple policies on the environments of this package, as Markdown tables (docs/environments.md).
 
-    python benchmarks/random_policies.py --episodes 2000
+    python benchmarks/random_policies.py --episodes 1000
 
 Uniform random actions everywhere; the zero action on the cheetahs; scripted walks along the short (guarded) and the long way
 of the Guarded Maze, which bound what a mean-optimal and a risk-averse agent can reach.
@@ -124,7 +124,7 @@ def maze_speed(n_steps: int = 200_000) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=2000, help="per environment and policy")
+    parser.add_argument("--episodes", type=int, default=1000, help="per environment and policy")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 

@@ -1,6 +1,7 @@
 """Guarded Maze: walls, guard, rewards, episode length, randomness and the Gym interface."""
 
 import warnings
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +15,7 @@ from sb3_ordergrad.envs.guarded_maze import GuardedMazeEnv
 UP, DOWN, LEFT, RIGHT = range(4)  # -x, +x, -y, +y
 
 
-def maze_at(x: float, y: float, **kwargs: float) -> GuardedMazeEnv:
+def maze_at(x: float, y: float, **kwargs: Any) -> GuardedMazeEnv:
     """
     :param x: row coordinate
     :param y: column coordinate

@@ -154,7 +154,7 @@ def test_sb3_check_env(env_id: str) -> None:
 
 @pytest.mark.parametrize("vec_env_cls", [DummyVecEnv, SubprocVecEnv])
 def test_vector_environments(vec_env_cls: type) -> None:
-    env = make_vec_env("CartPole-v1", n_envs=2, seed=0, wrapper_class=ReturnToDate, vec_env_cls=vec_env_cls)
+    env: Any = make_vec_env("CartPole-v1", n_envs=2, seed=0, wrapper_class=ReturnToDate, vec_env_cls=vec_env_cls)
     observation = env.reset()
     assert observation.shape == (2, 6)
     n_steps = np.zeros(2)
@@ -170,7 +170,7 @@ def test_vector_environments(vec_env_cls: type) -> None:
 
 
 def test_under_vec_normalize() -> None:
-    venv = VecNormalize(DummyVecEnv([flat_env, flat_env]), clip_obs=1e6)
+    venv: Any = VecNormalize(DummyVecEnv([flat_env, flat_env]), clip_obs=1e6)
     venv.seed(0)
     venv.reset()
     collected = np.zeros(2)
@@ -185,7 +185,7 @@ def test_under_vec_normalize() -> None:
 
 
 def test_vec_normalize_with_an_image() -> None:
-    venv = VecNormalize(DummyVecEnv([image_env]), norm_obs_keys=["vector", "return_to_date", "elapsed"])
+    venv: Any = VecNormalize(DummyVecEnv([image_env]), norm_obs_keys=["vector", "return_to_date", "elapsed"])
     model = PPO("MultiInputPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, policy_kwargs={"net_arch": [8]}, device="cpu")
     model.learn(8)
     assert venv.reset()["return_to_date"].shape == (1, 1)
