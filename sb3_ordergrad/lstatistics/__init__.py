@@ -3,6 +3,7 @@
 from sb3_ordergrad.lstatistics.estimators import LStatistic
 from sb3_ordergrad.lstatistics.exact import ExactLStatistic, exact_lstatistic
 from sb3_ordergrad.lstatistics.groups import grouped_advantages
+from sb3_ordergrad.lstatistics.influence import GroupInfluence
 from sb3_ordergrad.lstatistics.objectives import (
     Objective,
     ObjectiveLike,
@@ -13,6 +14,7 @@ from sb3_ordergrad.lstatistics.objectives import (
 
 __all__ = [
     "ExactLStatistic",
+    "GroupInfluence",
     "LStatistic",
     "Objective",
     "ObjectiveLike",

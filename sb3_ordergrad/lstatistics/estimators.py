@@ -127,7 +127,7 @@ class LStatistic:
             raise ValueError(f"others has shape {knots.shape}, needs (group_size - 1,) = ({self.group_size - 1},)")
         _check_finite(points, "x")
         _check_finite(knots, "others")
-        slopes, losses = self._influence_constants
+        slopes, losses = self.influence_constants
         gaps = np.diff(knots)
         heights = np.zeros_like(knots)
         np.cumsum(slopes[1:-1] * gaps, out=heights[1:])
@@ -146,19 +146,17 @@ class LStatistic:
     def _sort(self, x: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         if x.ndim == 0 or x.shape[-1] != self.group_size:
             raise ValueError(f"x has shape {tuple(x.shape)}, its last axis must hold group_size = {self.group_size} returns")
-        ordered, order = x.sort(dim=-1)
-        # NaN sorts last, so that the ends tell whether all is finite; their sum costs less than a test of each and can only
-        # overflow into a needless second look
-        if not math.isfinite((ordered[..., -1] - ordered[..., 0]).sum().item()):
-            _check_finite(_to_array(ordered[..., [0, -1]]), "x")
-        return ordered, order
+        return x.sort(dim=-1)
 
     def _value(self, ordered: th.Tensor) -> th.Tensor:
-        return (ordered * self._constant("value", ordered)).sum(-1)
+        value = (ordered * self._constant("value", ordered)).sum(-1)
+        _check_source(value, ordered)
+        return value
 
     def _advantages(self, ordered: th.Tensor, order: th.Tensor) -> th.Tensor:
         """``a_(t+1) - a_t = (N/k) w_t (R_(t+1) - R_(t))`` and sum zero give the advantages of the sorted returns."""
         gaps = ordered[..., 1:] - ordered[..., :-1]
+        _check_source(gaps, ordered)
         if self.group_size <= _MATRIX_SIZE:
             advantages = gaps @ self._constant("matrix", ordered)
         else:
@@ -185,7 +183,7 @@ class LStatistic:
         return steps[:, None] * (above - above.mean(1, keepdims=True))
 
     @cached_property
-    def _influence_constants(self) -> tuple[np.ndarray, np.ndarray]:
+    def influence_constants(self) -> tuple[np.ndarray, np.ndarray]:
         """Slopes of phi between the knots, ``N W``, and what each gap takes from phi at the lowest knot."""
         weights = self.leave_one_out_weights
         above = np.arange(self.group_size - 1, 0, -1)
@@ -210,6 +208,15 @@ def _to_array(x: ArrayT) -> np.ndarray:
 
 def _floating(x: th.Tensor) -> th.Tensor:
     return x if x.is_floating_point() else x.to(th.get_default_dtype())
+
+
+def _check_source(derived: th.Tensor, source: th.Tensor) -> None:
+    """
+    Raise if the source holds a value that is not finite. Such a value makes the derived tensor and its sum not finite: the
+    sum costs a tenth of a test of every value, and where it merely overflows the second look finds nothing.
+    """
+    if not math.isfinite(derived.detach().sum().item()):
+        _check_finite(_to_array(source), "x")
 
 
 def _check_finite(values: np.ndarray, name: str) -> None:

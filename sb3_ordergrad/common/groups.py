@@ -1,0 +1,90 @@
+"""Comparison groups: the episodes of a rollout, topped up with the most recent earlier ones."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sb3_ordergrad.common.episodes import Episode
+from sb3_ordergrad.lstatistics import GroupInfluence, LStatistic, ObjectiveLike
+
+
+class Group(NamedTuple):
+    """
+    Episodes that are compared with each other, oldest first.
+
+    :param returns: raw returns, shape (N,)
+    :param ended_at: the model's timestep at the end of the rollout in which each ended, shape (N,)
+    :param n_new: how many of them, the last ones, ended in the present rollout
+    """
+
+    returns: np.ndarray
+    ended_at: np.ndarray
+    n_new: int
+
+
+class EpisodeMemory:
+    """
+    The most recent episodes of each group.
+
+    :param group_size: size up to which the episodes of a rollout are topped up with earlier ones
+    """
+
+    def __init__(self, group_size: int) -> None:
+        self.group_size = group_size
+        self.recent: dict[str, list[tuple[float, int]]] = {}
+
+    def add(self, finished: list[Episode], timestep: int) -> dict[str, Group]:
+        """
+        :param finished: episodes that ended in this rollout
+        :param timestep: the model's number of timesteps
+        :return: all groups, those without an episode in this rollout too
+        """
+        new: dict[str, list[tuple[float, int]]] = {}
+        for episode in finished:
+            new.setdefault(episode.key, []).append((episode.episode_return, timestep))
+        groups = {}
+        for key in [*self.recent, *(key for key in new if key not in self.recent)]:
+            members = (self.recent.get(key, []) + new.get(key, []))[-max(self.group_size, len(new.get(key, []))) :]
+            self.recent[key] = members[-self.group_size :]
+            returns, ended_at = zip(*members, strict=True)
+            groups[key] = Group(np.array(returns), np.array(ended_at), len(new.get(key, [])))
+        return groups
+
+
+class TransformedReturn:
+    """
+    ``phi_i(x)``: the transformed return of episode i, had it returned x (design: the influence of one episode).
+
+    A group of at most k episodes cannot be ranked yet: there phi is x.
+
+    :param group: the group
+    :param k: sample size K
+    :param objective: the L-statistic
+    """
+
+    def __init__(self, group: Group, k: float, objective: ObjectiveLike) -> None:
+        self.n_old = len(group.returns) - group.n_new
+        self.finished: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+        self.slope = 1.0
+        if len(group.returns) <= k:
+            return
+        self.lstatistic = LStatistic(len(group.returns), k, objective)
+        self.slope = float(self.lstatistic.rank_weights.sum())
+        self.finished = GroupInfluence(self.lstatistic, group.returns)
+        self.others = group.returns[1:]
+
+    def __call__(self, x: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """
+        :param x: returns, shape (M,)
+        :param member: index among the group's episodes of this rollout, -1 for an episode under way, which is compared with
+            the N - 1 most recent ones; shape (M,)
+        :return: phi, shape (M,)
+        """
+        if self.finished is None:
+            return x
+        phi = np.empty_like(x)
+        ended = member >= 0
+        phi[ended] = self.finished(x[ended], self.n_old + member[ended])
+        phi[~ended] = self.lstatistic.influence(x[~ended], self.others)
+        return phi

@@ -1,0 +1,146 @@
+"""What OrderPPO and OrderA2C add to SB3's on-policy loop."""
+
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+from sb3_ordergrad.common.credit import CREDITS, pseudo_rewards, update_remaining
+from sb3_ordergrad.common.episodes import EpisodeRecorder
+from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn
+from sb3_ordergrad.common.projection import RemainingReturn
+from sb3_ordergrad.common.value_scale import ValueScale
+from sb3_ordergrad.lstatistics import LStatistic, ObjectiveLike, interpolate_objective, rank_weights
+
+
+class OrderMixin:
+    """
+    Replace the rewards of a rollout by pseudo-rewards that sum to the transformed return of each episode, before SB3 trains.
+
+    A callback, ahead of the user's, records raw rewards and whole episodes; at the end of the rollout the pseudo-rewards are
+    written into the rollout buffer and SB3's own advantages are computed again. Goes in front of an SB3 on-policy algorithm.
+    """
+
+    objective: ObjectiveLike
+    k: float
+    group_size: int
+    credit: str
+    anneal: float
+    anneal_from: ObjectiveLike
+    group_by: str | None
+    value_scale: float
+
+    # of the SB3 algorithm behind the mixin
+    n_envs: int
+    n_steps: int
+    gamma: float
+    num_timesteps: int
+    logger: Any
+    rollout_buffer: RolloutBuffer
+    _current_progress_remaining: float
+
+    # saved with the model
+    _episode_memory: EpisodeMemory | None = None
+    _remaining: dict[str, RemainingReturn] | None = None
+    _value_scale: ValueScale | None = None
+
+    def _setup_model(self) -> None:
+        self._check_order_parameters()
+        super()._setup_model()  # type: ignore[misc]
+        self._recorder = EpisodeRecorder(self.n_steps, self.n_envs, self.group_by)
+        if self._episode_memory is None or self._episode_memory.group_size != self.group_size:
+            self._episode_memory = EpisodeMemory(self.group_size)
+        if self._remaining is None:
+            self._remaining = {}
+        if self._value_scale is None:
+            self._value_scale = ValueScale(self.n_envs, self.gamma)
+        self._value_scale.restart(self.n_envs, self.gamma)
+
+    def _check_order_parameters(self) -> None:
+        """
+        :raises ValueError: if a parameter of the order objective is out of its range
+        """
+        rank_weights(self.objective, self.k)
+        rank_weights(self.anneal_from, self.k)
+        if isinstance(self.group_size, bool) or int(self.group_size) != self.group_size or self.group_size < 2:
+            raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2.")
+        if self.k >= self.group_size:
+            raise ValueError(
+                f"k={self.k} must be below group_size={self.group_size}: each episode is compared with samples of k others. "
+                f"Use k <= {self.group_size - 1} or group_size >= {int(self.k) + 1}."
+            )
+        if self.credit not in CREDITS:
+            raise ValueError(f"credit={self.credit!r} must be one of {', '.join(map(repr, CREDITS))}.")
+        if not 0.0 <= self.anneal <= 1.0:
+            raise ValueError(f"anneal={self.anneal!r} must be a fraction of training between 0 (no annealing) and 1.")
+        if self.group_by is not None and not isinstance(self.group_by, str):
+            raise ValueError(f"group_by={self.group_by!r} must be a key of info, a string, or None.")
+        if not (np.isfinite(self.value_scale) and self.value_scale > 0):
+            raise ValueError(f"value_scale={self.value_scale!r} must be a positive number.")
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
+        others = [other if isinstance(other, BaseCallback) else ConvertCallback(other) for other in callbacks]
+        return super()._init_callback(CallbackList([self._recorder, *others]), progress_bar)  # type: ignore[misc]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_recorder"]  # type: ignore[misc]
+
+    @property
+    def anneal_fraction(self) -> float:
+        """How far the objective has moved from ``anneal_from`` to ``objective``, between 0 and 1."""
+        if self.anneal == 0.0:
+            return 1.0
+        return min(1.0, (1.0 - self._current_progress_remaining) / self.anneal)
+
+    def pay_pseudo_rewards(self, last_values: th.Tensor, dones: np.ndarray) -> None:
+        """
+        Rank the episodes of the rollout and put pseudo-rewards in the place of its rewards.
+
+        :param last_values: the critic's values of the observations after the rollout
+        :param dones: whether each environment's episode ended with the rollout
+        """
+        assert self._episode_memory is not None and self._remaining is not None and self._value_scale is not None
+        recorder, buffer = self._recorder, self.rollout_buffer
+        groups = self._episode_memory.add(recorder.finished, self.num_timesteps)
+        fraction = self.anneal_fraction
+        objective = interpolate_objective(self.anneal_from, self.objective, fraction)
+        self._log_groups(list(groups.values()), fraction)
+        if self.credit != "terminal" and self._maximises_the_mean():
+            # phi(x) = x + const: the rewards themselves, with SB3's normalisation and time-limit bootstrap
+            self.logger.record("rollout/credited_steps", float(np.mean(recorder.after != recorder.before)))
+            return
+        transforms = {key: TransformedReturn(group, self.k, objective) for key, group in groups.items()}
+        rewards = pseudo_rewards(recorder, transforms, self.credit, self._remaining)
+        update_remaining(self._remaining, recorder.finished, self.group_size)
+        scale = self.value_scale / self._value_scale.update(rewards, buffer.episode_starts)
+        buffer.rewards[:] = scale * rewards
+        buffer.compute_returns_and_advantage(last_values, dones)
+        self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
+        self.logger.record("train/reward_scale", scale)
+
+    def _maximises_the_mean(self) -> bool:
+        """Whether the objective is the plain mean for the whole of training."""
+        start = self.anneal_from if self.anneal > 0.0 else self.objective
+        return all(LStatistic(self.group_size, self.k, objective).is_mean for objective in (start, self.objective))
+
+    def _log_groups(self, groups: list[Group], fraction: float) -> None:
+        self.logger.record("train/anneal_fraction", fraction)
+        ranked = [group for group in groups if len(group.returns) > self.k]
+        self.logger.record("rollout/ranked_groups", len(ranked))
+        if not groups:
+            return
+        returns = np.concatenate([group.returns for group in groups])
+        ages = self.num_timesteps - np.concatenate([group.ended_at for group in groups])
+        if ranked:
+            values = [LStatistic(len(group.returns), self.k, self.objective).value(group.returns) for group in ranked]
+            self.logger.record("rollout/objective", float(np.mean(values)))
+        self.logger.record("rollout/group_mean", returns.mean())
+        self.logger.record("rollout/group_cvar_0.1", LStatistic(len(returns), len(returns), "cvar:0.1").value(returns))
+        self.logger.record("rollout/group_median", np.median(returns))
+        self.logger.record("rollout/group_max", returns.max())
+        self.logger.record("rollout/group_size", len(returns) / len(groups))
+        self.logger.record("rollout/group_age", ages.mean())

@@ -1,0 +1,181 @@
+from typing import Any, TypeVar
+
+import torch as th
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+
+from sb3_ordergrad.common.on_policy import OrderMixin
+from sb3_ordergrad.lstatistics import ObjectiveLike
+
+SelfOrderPPO = TypeVar("SelfOrderPPO", bound="OrderPPO")
+
+
+class OrderPPO(OrderMixin, PPO):
+    """
+    PPO that maximises an L-statistic of episode returns (CVaR, VaR, median, max@K, ...) in place of their mean.
+
+    For K episodes drawn from a group, with returns R_(1) <= ... <= R_(K), the objective is
+    ``J = E[sum_j rank_weights[j] * R_(j)]``. Each episode's return is replaced by its influence on J, paid as pseudo-rewards;
+    PPO's own advantages, critic and update run on those.
+    ``objective="mean"`` with ``credit="dense"`` is PPO, bit for bit.
+
+    Paper: OrderGrad, https://arxiv.org/abs/2606.06096; PPO, https://arxiv.org/abs/1707.06347
+    Code: the update is that of stable_baselines3.PPO
+
+    :param policy: The policy model to use (MlpPolicy, CnnPolicy, ...)
+    :param env: The environment to learn from (if registered in Gym, can be str)
+    :param learning_rate: The learning rate, it can be a function
+        of the current progress remaining (from 1 to 0)
+    :param n_steps: The number of steps to run for each environment per update
+        (i.e. rollout buffer size is n_steps * n_envs where n_envs is number of environment copies running in parallel)
+        NOTE: n_steps * n_envs must be greater than 1 (because of the advantage normalization)
+        See https://github.com/pytorch/pytorch/issues/29372
+    :param batch_size: Minibatch size
+    :param n_epochs: Number of epoch when optimizing the surrogate loss
+    :param gamma: Discount factor
+    :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator
+    :param clip_range: Clipping parameter, it can be a function of the current progress
+        remaining (from 1 to 0).
+    :param clip_range_vf: Clipping parameter for the value function,
+        it can be a function of the current progress remaining (from 1 to 0).
+        This is a parameter specific to the OpenAI implementation. If None is passed (default),
+        no clipping will be done on the value function.
+        IMPORTANT: this clipping depends on the reward scaling.
+    :param normalize_advantage: Whether to normalize or not the advantage
+    :param ent_coef: Entropy coefficient for the loss calculation
+    :param vf_coef: Value function coefficient for the loss calculation
+    :param max_grad_norm: The maximum value for the gradient clipping
+    :param use_sde: Whether to use generalized State Dependent Exploration (gSDE)
+        instead of action noise exploration (default: False)
+    :param sde_sample_freq: Sample a new noise matrix every n steps when using gSDE
+        Default: -1 (only sample at the beginning of the rollout)
+    :param rollout_buffer_class: Rollout buffer class to use. If ``None``, it will be automatically selected.
+    :param rollout_buffer_kwargs: Keyword arguments to pass to the rollout buffer on creation
+    :param target_kl: Limit the KL divergence between updates,
+        because the clipping is not enough to prevent large update
+        see issue #213 (cf https://github.com/hill-a/stable-baselines/issues/213)
+        By default, there is no limit on the kl div.
+    :param stats_window_size: Window size for the rollout logging, specifying the number of episodes to average
+        the reported success rate, mean episode length, and mean reward over
+    :param tensorboard_log: the log location for tensorboard (if None, no logging)
+    :param policy_kwargs: additional arguments to be passed to the policy on creation.
+    :param verbose: Verbosity level: 0 for no output, 1 for info messages (such as device or wrappers used), 2 for
+        debug messages
+    :param seed: Seed for the pseudo random generators
+    :param device: Device (cpu, cuda, ...) on which the code should be run.
+        Setting it to auto, the code will be run on the GPU if possible.
+    :param objective: What to maximise over the returns of a group of episodes: ``"mean"``, ``"cvar:0.25"``, ``"max"``,
+        ``"median"``, ``"mean - 0.5*gini"``, a vector of ``k`` ascending rank weights, ...
+        (all spellings: ``docs/objectives.md``)
+    :param k: Sample size K of the objective, ``1 <= k < group_size``: the rank weights apply to K episodes
+        drawn from the group without replacement
+    :param group_size: Number N of episodes that are compared: those that ended in the rollout, topped up with the most recent
+        earlier ones. A rollout that ends more of them compares all it has
+    :param credit: Where in an episode its transformed return is paid: ``"dense"``, its change at each step,
+        ``"projected"``, the same for the return that the step's elapsed time lets expect,
+        or ``"terminal"``, the whole of it at the last step
+    :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
+        (soft risk); 0 starts with ``objective``
+    :param anneal_from: The objective that annealing starts from
+    :param group_by: Compare only episodes whose last ``info`` has the same value under this key; ``None`` compares all
+    :param value_scale: Standard deviation that the sums of pseudo-rewards are kept at, by a running estimate. The critic's
+        targets are of this size, whatever the scale of the rewards
+    :param _init_setup_model: Whether or not to build the network at the creation of the instance
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 2048,
+        batch_size: int = 64,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        rollout_buffer_class: type[RolloutBuffer] | None = None,
+        rollout_buffer_kwargs: dict[str, Any] | None = None,
+        target_kl: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        objective: ObjectiveLike = "cvar:0.25",
+        k: float = 16,
+        group_size: int = 32,
+        credit: str = "dense",
+        anneal: float = 0.0,
+        anneal_from: ObjectiveLike = "mean",
+        group_by: str | None = None,
+        value_scale: float = 1.0,
+        _init_setup_model: bool = True,
+    ):
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            n_epochs=n_epochs,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            clip_range=clip_range,
+            clip_range_vf=clip_range_vf,
+            normalize_advantage=normalize_advantage,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            rollout_buffer_class=rollout_buffer_class,
+            rollout_buffer_kwargs=rollout_buffer_kwargs,
+            target_kl=target_kl,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        self.objective = objective
+        self.k = k
+        self.group_size = group_size
+        self.credit = credit
+        self.anneal = anneal
+        self.anneal_from = anneal_from
+        self.group_by = group_by
+        self.value_scale = value_scale
+
+        if _init_setup_model:
+            self._setup_model()
+
+    def learn(
+        self: SelfOrderPPO,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "OrderPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfOrderPPO:
+        return super().learn(
+            total_timesteps=total_timesteps,
+            callback=callback,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
