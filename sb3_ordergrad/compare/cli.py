@@ -1,0 +1,180 @@
+"""Command line of the comparison: options, checks before anything is trained, and the order of events."""
+
+import argparse
+import itertools
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import gymnasium as gym
+
+from sb3_ordergrad.compare import settings
+from sb3_ordergrad.compare.run import RunSpec
+from sb3_ordergrad.compare.study import check_out, run_all, write_report
+from sb3_ordergrad.evaluation import SUMMARY
+
+T = TypeVar("T")
+
+DEFAULT_ENV = "FragileHalfCheetah-v0"
+DEFAULT_OBJECTIVES = ["mean", "cvar:0.25"]
+DEFAULT_SEEDS = 3
+# The shorter setting of `--demo`: what it takes to see the difference in a few minutes on two cores
+DEMO_STEPS = 300_000
+DEMO_SEEDS = 2
+MIN_EVAL_EPISODES = max(k or 1 for _, k in SUMMARY.values())
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options; every one has a default."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_ordergrad.compare",
+        description="Train objectives side by side, evaluate fresh episodes, and write tables and pictures of the returns. "
+        "Interrupt it at any time: the same command continues with the runs that are not finished.",
+    )
+    parser.add_argument("--algos", nargs="+", default=["orderppo"], help=f"of {', '.join(settings.ALGOS)}")
+    parser.add_argument("--env", default=DEFAULT_ENV, help="environment id (%(default)s)")
+    parser.add_argument("--objectives", nargs="+", default=DEFAULT_OBJECTIVES, help="the first is the reference")
+    parser.add_argument("--steps", type=float, help="environment steps of each run (n_timesteps of the YAML file)")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seeds", type=int, help=f"number of training seeds, 0 to N - 1 ({DEFAULT_SEEDS})")
+    seeds.add_argument("--seed-list", type=int, nargs="+", help="these training seeds instead")
+    parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time (%(default)s, the cores)")
+    parser.add_argument("--out", type=Path, help="folder of the results (results, with --demo results/demo)")
+    parser.add_argument("--params", nargs="+", default=[], metavar="KEY:VALUE", help="hyperparameters for all runs")
+    parser.add_argument("--return-to-date", choices=["yes", "no", "config"], default="config", help="override the wrapper")
+    parser.add_argument("--conf-dir", type=Path, help="folder with <algo>.yml instead of the package's")
+    parser.add_argument("--eval-episodes", type=int, default=400, help="fresh episodes a policy (%(default)s)")
+    parser.add_argument("--deterministic", action="store_true", help="evaluate the mode of the policy, not its samples")
+    parser.add_argument("--demo", action="store_true", help=f"{DEMO_SEEDS} seeds of {DEMO_STEPS:,} steps: a few minutes")
+    return parser
+
+
+def _unique(items: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(items))
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    for name, value, least in (
+        ("--seeds", args.seeds, 1),
+        ("--seed-list", min(args.seed_list or [0]), 0),
+        ("--n-jobs", args.n_jobs, 1),
+        ("--eval-episodes", args.eval_episodes, MIN_EVAL_EPISODES),
+        ("--steps", args.steps, 1),
+    ):
+        # Written so that NaN is refused as well
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} {value:g} must be a number >= {least}: raise it.")
+    if args.steps is not None and not args.steps.is_integer():
+        raise ValueError(f"--steps {args.steps} must be a whole number >= 1, such as 1e6: round it.")
+    for algo in args.algos:
+        if algo not in settings.ALGOS:
+            raise ValueError(f"--algos {algo} is unknown: {settings.suggest(algo, list(settings.ALGOS))}")
+    # "package:Env-v0" is imported when it is made, as gymnasium does
+    if ":" not in args.env:
+        try:
+            gym.spec(args.env)
+        except gym.error.Error as error:
+            raise ValueError(f"--env {args.env} is unknown: {settings.suggest(args.env, list(gym.registry))}") from error
+
+
+def _run_steps(algo: str, args: argparse.Namespace) -> int:
+    """Steps of every run of an algorithm: what was asked for, else what its YAML file says."""
+    if args.steps is not None:
+        return int(args.steps)
+    if args.demo:
+        return DEMO_STEPS
+    steps = settings.load_settings(algo, args.env, args.conf_dir).get("n_timesteps")
+    if steps is None:
+        raise ValueError(f"{algo}.yml names no n_timesteps for {args.env}: say how long to train with --steps.")
+    return int(float(steps))
+
+
+def plan(args: argparse.Namespace) -> list[RunSpec]:
+    """
+    The runs that the options ask for.
+
+    Runs of ``mean`` take the settings of the plain algorithm (``ppo.yml``), an honest baseline with its own tuning; all
+    others those of ``<algo>.yml``. Both are trained for the same number of steps.
+
+    :param args: parsed options
+    :raises ValueError: if an option is out of range or unknown
+    """
+    _check_options(args)
+    n_seeds = args.seeds or (DEMO_SEEDS if args.demo else DEFAULT_SEEDS)
+    seeds = _unique(args.seed_list or range(n_seeds))
+    out = str(args.out or ("results/demo" if args.demo else "results"))
+    params = settings.parse_params(args.params)
+    specs = []
+    # Seeds outermost: an interrupted comparison holds every objective for the seeds it got to
+    for seed, algo, objective in itertools.product(seeds, _unique(args.algos), _unique(args.objectives)):
+        path, plain_algo = settings.ALGOS[algo]
+        source = plain_algo if objective.strip().lower() == "mean" else algo
+        entry = {**settings.load_settings(source, args.env, args.conf_dir), **params}
+        entry.pop("n_timesteps", None)
+        entry = settings.override_return_to_date(entry, args.return_to_date)
+        settings.check_settings(entry, settings.load_class(path))
+        specs.append(
+            RunSpec(
+                algo, args.env, objective, seed, _run_steps(algo, args), entry, args.eval_episodes, args.deterministic, out
+            )
+        )
+    return specs
+
+
+def check_runs(specs: Sequence[RunSpec]) -> None:
+    """
+    Build the model of every algorithm and objective once, so that what it refuses is known before hours of training.
+
+    :raises ValueError: as the algorithm, the environment or a wrapper raises it
+    """
+    seen = set()
+    for spec in specs:
+        if (spec.algo, spec.objective) in seen or spec.is_trained():
+            continue
+        seen.add((spec.algo, spec.objective))
+        try:
+            model, _ = settings.make_model(spec.algo, spec.env_id, spec.objective, spec.settings, spec.seed)
+        except (TypeError, AssertionError) as error:
+            raise ValueError(f"{spec.algo} with {spec.objective} on {spec.env_id} cannot be built: {error}") from error
+        env = model.get_env()
+        if env is not None:
+            env.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param argv: the options; those of the process if ``None``
+    :return: exit status: 0, 1 if a run failed, 130 if interrupted
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    start = time.monotonic()
+    try:
+        specs = plan(args)
+        out = Path(specs[0].out)
+        check_out(out)
+        check_runs(specs)
+    except ValueError as error:
+        parser.error(str(error))
+    command = shlex.join(["python", "-m", "sb3_ordergrad.compare", *arguments])
+    n_done = sum(spec.is_done() for spec in specs)
+    print(f"{len(specs)} runs of {specs[0].steps:,} steps on {specs[0].env_id}, {n_done} already done in {out}", flush=True)
+    try:
+        failures = run_all(specs, args.n_jobs)
+    except KeyboardInterrupt:
+        n_done = sum(spec.is_done() for spec in specs)
+        print(f"\nInterrupted: {n_done} of {len(specs)} runs are finished and kept; the same command continues.", flush=True)
+        return 130
+    if any(spec.is_done() for spec in specs):
+        print("\n" + write_report(specs, out, command, time.monotonic() - start))
+        print(f"Every number and picture: {out}/table.md, table_seeds.md, returns.csv, distribution.png, learning_curves.png")
+    for failure in failures:
+        print(f"\nThis run failed; the same command tries it again: {failure}", file=sys.stderr)
+    return 1 if failures else 0

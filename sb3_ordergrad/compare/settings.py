@@ -1,0 +1,235 @@
+"""Hyperparameters in the format of RL Zoo's YAML files, read without RL Zoo."""
+
+import ast
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch as th
+import yaml  # type: ignore[import-untyped]
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+
+# Where each algorithm lives, and the plain algorithm that `objective="mean"` reduces it to
+ALGOS: dict[str, tuple[str, str]] = {
+    "orderppo": ("sb3_ordergrad.order_ppo:OrderPPO", "ppo"),
+    "ordera2c": ("sb3_ordergrad.order_a2c:OrderA2C", "a2c"),
+}
+RETURN_TO_DATE = "sb3_ordergrad.envs.ReturnToDate"
+# Entries that describe the environment and the run; all others go to the constructor of the algorithm
+RESERVED = ("n_envs", "n_timesteps", "policy", "normalize", "env_wrapper", "env_kwargs")
+UNSUPPORTED = ("frame_stack", "vec_env_wrapper", "callback", "monitor_kwargs", "noise_type", "noise_std")
+OWN_OPTIONS = {"objective": "--objectives", "seed": "--seeds", "n_timesteps": "--steps", "env": "--env"}
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+
+
+def load_class(path: str) -> Any:
+    """The object at ``"package.module:Name"`` or ``"package.module.Name"``."""
+    module, _, name = path.replace(":", ".").rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"Cannot import '{path}' ({error}): give the full name, such as '{RETURN_TO_DATE}'.") from error
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """The hint that ends an error about an unknown name."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(known)}."
+
+
+def hyperparameter_folder() -> Path:
+    """
+    The folder with the YAML files: package data of an installed package, or beside the package in a checkout.
+
+    :raises ValueError: if neither holds a YAML file
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "zoo_hyperparams", package.parent / "zoo_hyperparams"):
+        if any(folder.glob("*.yml")):
+            return folder
+    raise ValueError("No hyperparameter files were installed with the package: name their folder with --conf-dir.")
+
+
+def load_settings(algo: str, env_id: str, conf_dir: Path | None = None) -> dict[str, Any]:
+    """
+    The entry of ``<algo>.yml`` for an environment, or its entry ``default``.
+
+    :param algo: name of the file without ``.yml``
+    :param env_id: the environment
+    :param conf_dir: folder of the YAML files; those of the package if ``None``
+    :return: the entry as it stands in the file
+    :raises ValueError: if there is no such file or entry, or the entry asks for what is not supported here
+    """
+    path = (conf_dir or hyperparameter_folder()) / f"{algo}.yml"
+    if not path.is_file():
+        raise ValueError(f"There is no file '{path}': name the folder that holds {algo}.yml with --conf-dir.")
+    entries = yaml.safe_load(path.read_text()) or {}
+    for key in (env_id, "default"):
+        if key in entries:
+            return dict(entries[key] or {})
+    raise ValueError(f"{path.name} has no entry for '{env_id}' and no entry 'default': add one of them.")
+
+
+def parse_params(items: Sequence[str]) -> dict[str, Any]:
+    """
+    Hyperparameters in RL Zoo's spelling ``key:value``; values are Python literals, anything else is a string.
+
+    :param items: e.g. ``["gamma:1.0", "credit:terminal"]``
+    :raises ValueError: if an item has no colon or names something that has an option of its own
+    """
+    params = {}
+    for item in items:
+        key, colon, value = item.partition(":")
+        if not (key and colon and value):
+            raise ValueError(f"--params got '{item}': write key:value, for example gamma:0.99.")
+        if key in OWN_OPTIONS:
+            raise ValueError(f"--params got '{item}': use {OWN_OPTIONS[key]} for that.")
+        try:
+            params[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            params[key] = value
+    return params
+
+
+def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
+    """
+    RL Zoo's ways to name wrappers (a string, ``{name: kwargs}``, or a list of these) as a list of (name, kwargs).
+
+    :raises ValueError: for anything else
+    """
+    if env_wrapper is None:
+        return []
+    if isinstance(env_wrapper, str):
+        return [(env_wrapper, {})]
+    if isinstance(env_wrapper, Mapping) and len(env_wrapper) == 1:
+        return [(str(name), dict(kwargs or {})) for name, kwargs in env_wrapper.items()]
+    if isinstance(env_wrapper, Sequence):
+        return [pair for item in env_wrapper for pair in wrapper_list(item)]
+    raise ValueError(f"env_wrapper = {env_wrapper!r}: use 'module.Class', {{'module.Class': {{...}}}} or a list of these.")
+
+
+def override_return_to_date(settings: Mapping[str, Any], choice: str) -> dict[str, Any]:
+    """
+    Settings with the wrapper ``ReturnToDate`` added (``yes``), taken out (``no``) or left as they are (``config``).
+    """
+    if choice == "config":
+        return dict(settings)
+    wrappers = wrapper_list(settings.get("env_wrapper"))
+    present = any(name == RETURN_TO_DATE for name, _ in wrappers)
+    if choice == "no":
+        wrappers = [(name, kwargs) for name, kwargs in wrappers if name != RETURN_TO_DATE]
+    elif not present:
+        wrappers.append((RETURN_TO_DATE, {}))
+    return {**settings, "env_wrapper": [{name: kwargs} for name, kwargs in wrappers]}
+
+
+def constructor_parameters(algo_class: Callable[..., Any]) -> list[str]:
+    """Names that the constructor accepts, those of its parents included where it takes ``**kwargs``."""
+    names: dict[str, None] = {}
+    for cls in inspect.getmro(algo_class):  # type: ignore[arg-type]
+        if "__init__" not in vars(cls):
+            continue
+        parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+        names.update(dict.fromkeys(name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return [name for name in names if not name.startswith("_") and name not in ("self", "args", "policy", "env", "seed")]
+
+
+def check_settings(settings: Mapping[str, Any], algo_class: Callable[..., Any]) -> None:
+    """
+    :raises ValueError: if an entry is unknown to the algorithm, not supported here or out of range
+    """
+    known = [*RESERVED, *constructor_parameters(algo_class)]
+    for key, value in settings.items():
+        if key in UNSUPPORTED and value is not None:
+            raise ValueError(f"The setting '{key}' = {value!r} is not supported by this command: leave it out.")
+        if key not in known and key not in UNSUPPORTED:
+            raise ValueError(f"Unknown hyperparameter '{key}' for {algo_class.__name__}: {suggest(key, known)}")
+    n_envs = settings.get("n_envs", 1)
+    if not isinstance(n_envs, int) or n_envs < 1:
+        raise ValueError(f"n_envs = {n_envs!r} must be a whole number >= 1.")
+    wrapper_list(settings.get("env_wrapper"))
+    normalize_kwargs(settings)
+
+
+def evaluate_text(value: Any) -> Any:
+    """A string such as ``"dict(net_arch=[64], activation_fn=nn.ReLU)"`` as the object it stands for, as RL Zoo does."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return eval(value, {"__builtins__": {}, "dict": dict, "nn": th.nn, "th": th, "torch": th})
+    except Exception as error:
+        raise ValueError(f"Cannot evaluate '{value}' ({error}): write it as Python, e.g. dict(net_arch=[64, 64]).") from error
+
+
+def normalize_kwargs(settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """
+    Keywords of ``VecNormalize`` (the discount is the algorithm's), or ``None`` without normalisation.
+    """
+    normalize = evaluate_text(settings.get("normalize", False)) or None
+    if normalize is None:
+        return None
+    kwargs = {} if normalize is True else dict(normalize)
+    gamma = settings.get("gamma")
+    return kwargs if gamma is None or "gamma" in kwargs else {**kwargs, "gamma": gamma}
+
+
+def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of the algorithm: all that is not reserved, with ``lin_x`` schedules and dictionaries in text resolved."""
+    kwargs = {key: value for key, value in settings.items() if key not in (*RESERVED, *UNSUPPORTED)}
+    for key in SCHEDULES:
+        value = kwargs.get(key)
+        if isinstance(value, str):
+            # YAML reads 3e-4 without a dot as a string
+            kwargs[key] = LinearSchedule(float(value[4:]), 0.0, 1.0) if value.startswith("lin_") else float(value)
+    for key in ("policy_kwargs", "rollout_buffer_kwargs"):
+        if key in kwargs:
+            kwargs[key] = evaluate_text(kwargs[key])
+    return kwargs
+
+
+def make_env(env_id: str, settings: Mapping[str, Any], n_envs: int, seed: int) -> VecEnv:
+    """
+    Environments in one process, each ``Monitor`` inside the wrappers so that returns stay raw; without ``VecNormalize``.
+
+    :param env_id: the environment
+    :param settings: an entry of a YAML file
+    :param n_envs: number of environments
+    :param seed: environment i is seeded with ``seed + i``
+    """
+    wrappers = [(load_class(name), kwargs) for name, kwargs in wrapper_list(settings.get("env_wrapper"))]
+
+    def wrap(env: gym.Env) -> gym.Env:
+        for wrapper, kwargs in wrappers:
+            env = wrapper(env, **kwargs)
+        return env
+
+    env_kwargs = evaluate_text(settings.get("env_kwargs")) or {}
+    return make_vec_env(env_id, n_envs, seed=seed, wrapper_class=wrap, env_kwargs=env_kwargs, vec_env_cls=DummyVecEnv)
+
+
+def make_model(
+    algo: str, env_id: str, objective: str, settings: Mapping[str, Any], seed: int
+) -> tuple[BaseAlgorithm, VecNormalize | None]:
+    """
+    An untrained model with its environments.
+
+    :return: the model and its normalisation, if it has one
+    """
+    env = make_env(env_id, settings, settings.get("n_envs", 1), seed)
+    normalize = normalize_kwargs(settings)
+    normalized = None
+    if normalize is not None:
+        env = normalized = VecNormalize(env, **normalize)
+    kwargs = {"device": "cpu", **constructor_kwargs(settings)}
+    algo_class = load_class(ALGOS[algo][0])
+    model = algo_class(settings.get("policy", "MlpPolicy"), env, objective=objective, seed=seed, **kwargs)
+    return model, normalized

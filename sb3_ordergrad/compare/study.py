@@ -1,0 +1,242 @@
+"""All runs of a comparison: train them side by side, then write tables and pictures of what came out."""
+
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from sb3_ordergrad.compare import files, tables
+from sb3_ordergrad.compare.run import RunSpec, run_one
+from sb3_ordergrad.compare.settings import ALGOS
+from sb3_ordergrad.evaluation import ReturnDistribution, plot_learning_curves, plot_return_distributions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OUTPUTS = ("returns.csv", "table.md", "table.csv", "table_seeds.md", "distribution.png", "learning_curves.png")
+MANIFEST = "compare.json"
+DEFAULT_TAIL = 0.25
+
+
+def label(spec: RunSpec) -> str:
+    """
+    The objective as tables show it; the mean with dense credit and no annealing is the plain algorithm, and says so.
+    """
+    is_mean = spec.objective.strip().lower() == "mean"
+    is_plain = spec.settings.get("credit", "dense") == "dense" and not spec.settings.get("anneal")
+    return f"{spec.objective} ({ALGOS[spec.algo][1].upper()})" if is_mean and is_plain else spec.objective
+
+
+def check_out(out: Path) -> None:
+    """
+    :raises ValueError: if the folder holds files of somebody else under the names of ours
+    """
+    foreign = [name for name in OUTPUTS if (out / name).exists()]
+    if foreign and not (out / MANIFEST).exists():
+        raise ValueError(f"--out {out} holds {', '.join(foreign)} that this command did not write: choose another folder.")
+
+
+def _try_run(spec: RunSpec) -> str | None:
+    """Run one; a failure is told rather than raised, since it must not end the other runs."""
+    try:
+        run_one(spec)
+    except Exception:
+        return f"{spec.folder.name}\n{traceback.format_exc()}"
+    return None
+
+
+class _ProgressBar:
+    """A bar over the steps of all runs, fed by the small files in which each run leaves its count."""
+
+    def __init__(self, specs: Sequence[RunSpec]):
+        self.specs = specs
+        is_terminal = sys.stderr.isatty()
+        # In a log file every refresh is a line
+        interval = 0.5 if is_terminal else 20.0
+        self.bar = tqdm(
+            total=sum(spec.steps for spec in specs),
+            initial=sum(spec.steps_done() for spec in specs if spec.is_trained()),
+            unit="step",
+            unit_scale=True,
+            mininterval=interval,
+            maxinterval=2 * interval,
+            dynamic_ncols=is_terminal,
+        )
+        self._pending = [spec for spec in specs if not spec.is_trained()]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def refresh(self) -> None:
+        finished = self.bar.total - sum(spec.steps for spec in self._pending)
+        steps = finished + sum(spec.steps_done() for spec in self._pending)
+        self.bar.update(max(0, steps - self.bar.n))
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            self.refresh()
+
+    def __enter__(self) -> "_ProgressBar":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.refresh()
+        self.bar.close()
+
+
+def run_all(specs: Sequence[RunSpec], n_jobs: int) -> list[str]:
+    """
+    Run all that is not done yet in ``n_jobs`` processes (whatever backend joblib is configured for), with a progress bar.
+
+    :param specs: the runs
+    :param n_jobs: processes at a time
+    :return: for each run that failed its folder's name and the traceback
+    """
+    todo = [spec for spec in specs if not spec.is_done()]
+    if not todo:
+        return []
+    # A count left by an interrupted run would show as progress that has to be made again
+    for spec in todo:
+        (spec.folder / "steps.txt").unlink(missing_ok=True)
+    failures = []
+    with _ProgressBar(specs) as progress:
+        parallel = Parallel(n_jobs=min(n_jobs, len(todo)), batch_size=1, return_as="generator_unordered")
+        n_done = len(specs) - len(todo)
+        for failure in parallel(delayed(_try_run)(spec) for spec in todo):
+            n_done += failure is None
+            progress.bar.set_postfix_str(f"{n_done}/{len(specs)} runs", refresh=False)
+            if failure is not None:
+                failures.append(failure)
+    return failures
+
+
+def _columns(path: Path, *names: str) -> list[np.ndarray]:
+    rows = files.read_csv(path)
+    return [np.array([float(row[name]) for row in rows]) for name in names]
+
+
+def load_results(specs: Sequence[RunSpec]) -> dict[tuple[str, str], dict[int, ReturnDistribution]]:
+    """Evaluations of finished runs by (algorithm, label) and seed, in the order of ``specs``."""
+    results: dict[tuple[str, str], dict[int, ReturnDistribution]] = {}
+    for spec in specs:
+        if spec.is_done():
+            returns, lengths = _columns(spec.folder / "returns.csv", "return", "length")
+            results.setdefault((spec.algo, label(spec)), {})[spec.seed] = ReturnDistribution(returns, lengths.astype(int))
+    return results
+
+
+def tail_level(specs: Sequence[RunSpec]) -> float:
+    """The level of the first CVaR among the objectives, 0.25 without one."""
+    for spec in specs:
+        family, _, level = spec.objective.strip().lower().partition(":")
+        if family == "cvar":
+            try:
+                return float(level)
+            except ValueError:
+                continue
+    return DEFAULT_TAIL
+
+
+def _line_labels(specs: Sequence[RunSpec]) -> dict[tuple[str, str], str]:
+    """What the legend says: the algorithm is named only if there are several."""
+    several = len({spec.algo for spec in specs}) > 1
+    return {(s.algo, label(s)): f"{s.algo} {label(s)}" if several else label(s) for s in specs}
+
+
+def _save_figure(figure: "Figure", path: Path) -> None:
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=160)
+
+
+def write_pictures(specs: Sequence[RunSpec], out: Path) -> None:
+    """``distribution.png`` and ``learning_curves.png`` of the finished runs."""
+    # A figure of its own, not pyplot's: no window, no global state
+    from matplotlib.figure import Figure
+
+    tail = tail_level(specs)
+    labels = _line_labels(specs)
+    title = f"{specs[0].env_id}, {specs[0].steps:,} steps"
+    results = load_results(specs)
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+    ax = plot_return_distributions(
+        {labels[key]: [d.returns for d in by_seed.values()] for key, by_seed in results.items()}, tail, figure.subplots()
+    )
+    ax.set_title(title, fontsize="medium")
+    _save_figure(figure, out / "distribution.png")
+
+    curves: dict[str, list[Any]] = {}
+    for spec in specs:
+        if spec.is_done():
+            episodes = tuple(_columns(spec.folder / "training.csv", "timestep", "return"))
+            curves.setdefault(labels[spec.algo, label(spec)], []).append(episodes)
+    figure = Figure(figsize=(8.0, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for ax, objective in zip(axes, ("mean", f"cvar:{tail}"), strict=True):
+        plot_learning_curves(curves, objective, ax=ax)
+    axes[1].get_legend().remove()
+    figure.suptitle(title, fontsize="medium")
+    _save_figure(figure, out / "learning_curves.png")
+
+
+def provenance(specs: Sequence[RunSpec], command: str, seconds: float) -> str:
+    """Where the numbers come from: commit, versions, seeds, machine, command, time."""
+    records = [spec.record() for spec in specs if spec.is_done()]
+    commits = sorted({record["commit"] or "unknown" for record in records})
+    versions = sorted({", ".join(f"{name} {v}" for name, v in record["versions"].items()) for record in records})
+    machines = sorted({record["machine"] for record in records})
+    work = sum(record["seconds_training"] + record["seconds_evaluation"] for record in records)
+    seeds = sorted({spec.seed for spec in specs if spec.is_done()})
+    policy = "mode of the policy" if specs[0].deterministic else "sampled actions"
+    return "\n".join(
+        [
+            f"{specs[0].n_eval_episodes} fresh episodes a policy ({policy}); averages over seeds of each policy's statistic, "
+            "with 95 % bootstrap intervals over seeds and episodes.",
+            "",
+            f"- command: `{command}`",
+            f"- seeds: {', '.join(map(str, seeds))}",
+            f"- commit: {', '.join(commits)}",
+            f"- versions: {'; '.join(versions)}",
+            f"- machine: {'; '.join(machines)}",
+            f"- time: {work:.0f} s of training and evaluation in {len(records)} runs; this command took {seconds:.0f} s",
+        ]
+    )
+
+
+def write_report(specs: Sequence[RunSpec], out: Path, command: str, seconds: float) -> str:
+    """
+    Write all tables and pictures of the finished runs.
+
+    :param specs: the runs of the command
+    :param out: folder of the results
+    :param command: the command line, for the record
+    :param seconds: wall time of the command
+    :return: the table as text
+    """
+    results = load_results(specs)
+    rows = tables.summarize(results)
+    # First of all: from here on the folder's files are known to be ours
+    runs = [spec.folder.name for spec in specs if spec.is_done()]
+    files.write_json(out / MANIFEST, {"command": command, "runs": runs})
+    every_return = (
+        (spec.algo, spec.env_id, spec.objective, spec.seed, row["episode"], row["return"], row["length"])
+        for spec in specs
+        if spec.is_done()
+        for row in files.read_csv(spec.folder / "returns.csv")
+    )
+    header = ("algo", "env", "objective", "seed", "episode", "return", "length")
+    files.write_csv(out / "returns.csv", header, every_return)
+    text = f"{tables.markdown_table(rows)}\n\n{provenance(specs, command, seconds)}\n"
+    title = f"# {specs[0].env_id}, {specs[0].steps:,} steps\n\n"
+    files.write_text(out / "table.md", title + text)
+    files.write_csv(out / "table.csv", *tables.csv_table(rows))
+    files.write_text(out / "table_seeds.md", f"{title}{tables.markdown_seeds(results)}\n")
+    write_pictures(specs, out)
+    return text

@@ -1,0 +1,107 @@
+"""Tables of evaluation statistics: with intervals over seeds, as differences to a reference, and seed by seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sb3_ordergrad.evaluation import SUMMARY, Interval, ReturnDistribution, bootstrap_difference, bootstrap_over_seeds
+
+# (algorithm, label of the objective) -> seed -> evaluation
+Results = Mapping[tuple[str, str], Mapping[int, ReturnDistribution]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    A line of the table.
+
+    :param algo: the algorithm
+    :param objective: the objective's label, or ``"b minus a"`` for a difference
+    :param n_seeds: seeds behind it
+    :param intervals: estimate and interval of each statistic
+    :param is_difference: whether the row compares two others
+    """
+
+    algo: str
+    objective: str
+    n_seeds: int
+    intervals: dict[str, Interval]
+    is_difference: bool = False
+
+
+def summarize(results: Results) -> list[Row]:
+    """
+    Rows for each algorithm and objective, then the differences of each objective to the first one of its algorithm.
+
+    :param results: evaluations by (algorithm, label of the objective) and seed, in the order of the table
+    """
+    rows, differences = [], []
+    references: dict[str, str] = {}
+    for (algo, objective), by_seed in results.items():
+        samples = {seed: distribution.returns for seed, distribution in by_seed.items()}
+        rows.append(Row(algo, objective, len(samples), bootstrap_over_seeds(list(samples.values()))))
+        reference = references.setdefault(algo, objective)
+        if reference != objective:
+            base = {seed: distribution.returns for seed, distribution in results[algo, reference].items()}
+            n_seeds = len(set(samples) & set(base)) or min(len(samples), len(base))
+            intervals = bootstrap_difference(samples, base)
+            differences.append(Row(algo, f"{objective} minus {reference}", n_seeds, intervals, is_difference=True))
+    return rows + differences
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """Three digits or more for the largest number of a column."""
+    largest = max((abs(value) for value in values), default=0.0)
+    return 0 if largest >= 100 else 1 if largest >= 10 else 2
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], n_text: int) -> str:
+    """A table in Markdown, columns padded so that it is readable as plain text; numbers are aligned to the right."""
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (c.ljust(w) if i < n_text else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join("-" * (w + 2) if i < n_text else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(header), rule, *(line(cells) for cells in rows)])
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The table of :func:`summarize` in Markdown: ``estimate [low, high]``."""
+    decimals = {name: _decimals([row.intervals[name].value for row in rows]) for name in SUMMARY}
+
+    def cell(row: Row, name: str) -> str:
+        d, interval = decimals[name], row.intervals[name]
+        sign = "+" if row.is_difference else ""
+        return f"{interval.value:{sign}.{d}f} [{interval.low:.{d}f}, {interval.high:.{d}f}]"
+
+    header = ("algorithm", "objective", "seeds", *SUMMARY)
+    lines = [(row.algo, row.objective, str(row.n_seeds), *(cell(row, name) for name in SUMMARY)) for row in rows]
+    return _markdown(header, lines, n_text=2)
+
+
+def csv_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of the same table with unrounded numbers, three columns (estimate, low, high) a statistic."""
+    header = ["algorithm", "objective", "difference", "seeds"]
+    header += [name + end for name in SUMMARY for end in ("", "_low", "_high")]
+    lines = []
+    for row in rows:
+        numbers = [number for name in SUMMARY for number in row.intervals[name]]
+        lines.append([row.algo, row.objective, int(row.is_difference), row.n_seeds, *numbers])
+    return header, lines
+
+
+def markdown_seeds(results: Results) -> str:
+    """Every seed in a row of its own: the statistics of its policy and the mean length of its episodes."""
+    columns = [*SUMMARY, "mean length"]
+    keys, numbers = [], []
+    for (algo, objective), by_seed in results.items():
+        for seed, distribution in by_seed.items():
+            keys.append((algo, objective, str(seed)))
+            values = [distribution.lstatistic(*statistic) for statistic in SUMMARY.values()]
+            numbers.append([*values, float(distribution.lengths.mean())])
+    decimals = [_decimals([line[i] for line in numbers]) for i in range(len(columns))]
+    cells = [[f"{value:.{d}f}" for value, d in zip(line, decimals, strict=True)] for line in numbers]
+    rows = [(*key, *line) for key, line in zip(keys, cells, strict=True)]
+    return _markdown(("algorithm", "objective", "seed", *columns), rows, n_text=2)

@@ -1,0 +1,31 @@
+"""Evaluate a policy by its whole distribution of returns: works on any Stable-Baselines3 model."""
+
+from sb3_ordergrad.evaluation.plots import plot_learning_curves, plot_return_distributions
+from sb3_ordergrad.evaluation.returns import ReturnDistribution, evaluate_distribution
+from sb3_ordergrad.evaluation.statistics import (
+    SUMMARY,
+    Interval,
+    best_of,
+    bootstrap_difference,
+    bootstrap_over_seeds,
+    cvar,
+    median,
+    summary_weights,
+    var,
+)
+
+__all__ = [
+    "SUMMARY",
+    "Interval",
+    "ReturnDistribution",
+    "best_of",
+    "bootstrap_difference",
+    "bootstrap_over_seeds",
+    "cvar",
+    "evaluate_distribution",
+    "median",
+    "plot_learning_curves",
+    "plot_return_distributions",
+    "summary_weights",
+    "var",
+]

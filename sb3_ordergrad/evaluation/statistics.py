@@ -1,0 +1,234 @@
+"""Statistics of evaluation returns and their bootstrap intervals over training seeds.
+
+Every statistic here is linear in the sorted sample, ``sum_m w_m x_(m)`` with weights of the order statistics from
+:mod:`sb3_ordergrad.lstatistics`: what is reported is the same functional that the algorithms train.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sb3_ordergrad.lstatistics import LStatistic, rank_weights
+
+# Column of a table: (objective, sample size). Without a sample size the statistic is that of the sample itself.
+SUMMARY: dict[str, tuple[str, int | None]] = {
+    "mean": ("mean", None),
+    "CVaR_0.1": ("cvar:0.1", None),
+    "CVaR_0.25": ("cvar:0.25", None),
+    "VaR_0.1": ("var:0.1", None),
+    "median": ("median", None),
+    "best-of-8": ("max", 8),
+}
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its bootstrap interval, in units of return."""
+
+    value: float
+    low: float
+    high: float
+
+
+def order_weights(objective: str, n: int, k: int | None = None) -> np.ndarray:
+    """
+    Weights of the order statistics of ``n`` returns, ascending.
+
+    :param objective: an objective as in :mod:`sb3_ordergrad.lstatistics`, e.g. ``"cvar:0.25"``
+    :param n: number of returns
+    :param k: sample size; ``None`` applies the objective to the sample itself (k = n), otherwise the weights are
+        those of the unbiased estimate of the objective of ``k`` fresh returns (the average over all k-subsets)
+    :return: float64, shape ``(n,)``
+    :raises ValueError: if there are fewer than ``k`` returns, or none
+    """
+    if n < 1:
+        raise ValueError("There are no returns: a statistic needs at least 1; evaluate more episodes.")
+    if k is None or k == n:
+        return rank_weights(objective, n)
+    if not 1 <= k < n:
+        raise ValueError(f"k = {k} must lie between 1 and the number of returns, {n}: evaluate more episodes or lower k.")
+    return np.asarray(LStatistic(n, k, objective).value_weights)
+
+
+def lstatistic(x: ArrayLike, objective: str, k: int | None = None) -> np.ndarray:
+    """
+    Value of an objective on samples along the last axis (see :func:`order_weights`).
+
+    :param x: returns, shape ``(..., n)``
+    :param objective: an objective, e.g. ``"cvar:0.25"`` or ``"mean - 0.5*gini"``
+    :param k: sample size the objective refers to; the whole sample if ``None``
+    :return: float64, shape ``(...)``
+    :raises ValueError: if ``x`` is empty, not finite, or smaller than ``k``
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim == 0:
+        raise ValueError("A single number is no sample: pass an array of returns with at least one axis.")
+    if not np.isfinite(x).all():
+        raise ValueError("Returns must be finite, got NaN or infinity: look for a broken reward in the environment.")
+    return np.asarray(np.sort(x, axis=-1) @ order_weights(objective, x.shape[-1], k))
+
+
+def cvar(x: ArrayLike, level: float) -> np.ndarray:
+    """
+    Mean of the lowest ``level * n`` returns; the last one counts fractionally, so that no level is rounded up.
+
+    :param x: returns, shape ``(..., n)``
+    :param level: fraction of the returns in the tail, in (0, 1]
+    :return: shape ``(...)``
+    """
+    return lstatistic(x, f"cvar:{float(level)}")
+
+
+def var(x: ArrayLike, level: float) -> np.ndarray:
+    """
+    Value at risk: the ``level`` quantile of the returns with Hazen's plotting position, ``numpy.quantile(method="hazen")``.
+
+    :param x: returns, shape ``(..., n)``
+    :param level: probability, in (0, 1)
+    :return: shape ``(...)``
+    """
+    return lstatistic(x, f"var:{float(level)}")
+
+
+def median(x: ArrayLike) -> np.ndarray:
+    """
+    Median along the last axis.
+
+    :param x: returns, shape ``(..., n)``
+    :return: shape ``(...)``
+    """
+    return lstatistic(x, "median")
+
+
+def best_of(x: ArrayLike, k: int) -> np.ndarray:
+    """
+    Unbiased estimate of the expected best of ``k`` returns, ``sum_m C(m-1, k-1) / C(n, k) x_(m)``.
+
+    :param x: returns, shape ``(..., n)`` with ``n >= k``
+    :param k: number of attempts
+    :return: shape ``(...)``
+    """
+    return lstatistic(x, "max", k)
+
+
+def summary_weights(n: int, statistics: Mapping[str, tuple[str, int | None]] | None = None) -> np.ndarray:
+    """
+    Weights of the order statistics for a set of statistics, so that all of them cost one sort.
+
+    :param n: number of returns
+    :param statistics: objective and sample size by name; :data:`SUMMARY` by default
+    :return: shape ``(n, number of statistics)``
+    """
+    statistics = SUMMARY if statistics is None else statistics
+    return np.stack([order_weights(objective, n, k) for objective, k in statistics.values()], axis=-1)
+
+
+def _seed_values(samples: Sequence[np.ndarray], statistics: Mapping[str, tuple[str, int | None]]) -> np.ndarray:
+    """Mean over seeds of the statistics of each seed, shape ``(number of statistics,)``."""
+    return np.mean([np.sort(x) @ summary_weights(len(x), statistics) for x in samples], axis=0)
+
+
+def _replicates(
+    samples: Sequence[np.ndarray],
+    seed_choices: np.ndarray,
+    statistics: Mapping[str, tuple[str, int | None]],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """
+    Hierarchical bootstrap: for each resampled seed its episodes are resampled too.
+
+    :param samples: returns of each seed
+    :param seed_choices: resampled seeds, shape ``(n_resamples, n_seeds)``
+    :return: mean over the resampled seeds, shape ``(n_resamples, number of statistics)``
+    """
+    total = np.zeros((len(seed_choices), len(statistics)))
+    for seed, x in enumerate(samples):
+        weights = summary_weights(len(x), statistics)
+        # A seed that was drawn twice gets two independent resamples of its episodes
+        for slot in range(seed_choices.shape[1]):
+            rows = np.flatnonzero(seed_choices[:, slot] == seed)
+            draws = rng.choice(x, size=(len(rows), len(x)))
+            total[rows] += np.sort(draws, axis=-1) @ weights
+    return total / seed_choices.shape[1]
+
+
+def _intervals(values: np.ndarray, replicates: np.ndarray, names: Sequence[str], confidence: float) -> dict[str, Interval]:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    return {name: Interval(float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
+
+
+def _check_samples(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
+    arrays = [np.asarray(x, dtype=np.float64) for x in samples]
+    if not arrays:
+        raise ValueError("There are 0 seeds: a bootstrap over seeds needs at least 1 array of returns.")
+    for i, x in enumerate(arrays):
+        if x.ndim != 1 or not np.isfinite(x).all():
+            raise ValueError(f"Returns of seed number {i} must be finite and of shape (n,), got shape {x.shape}.")
+    return arrays
+
+
+def bootstrap_over_seeds(
+    samples: Sequence[ArrayLike],
+    statistics: Mapping[str, tuple[str, int | None]] | None = None,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """
+    Statistics averaged over training seeds with percentile bootstrap intervals.
+
+    The estimate is ``(1/S) sum_s T(x_s)``: the statistic of each policy, averaged over policies. A resample draws S seeds
+    with replacement and, within each, as many episodes as that seed has. With one seed the interval covers the
+    evaluation noise alone; with few seeds it is too narrow, as every bootstrap is.
+
+    :param samples: for each seed its returns, shape ``(n_s,)``
+    :param statistics: objective and sample size by name; :data:`SUMMARY` by default
+    :param n_resamples: number of bootstrap resamples
+    :param confidence: coverage aimed at
+    :param seed: seed of the resampling, so that a table can be reproduced
+    :return: an :class:`Interval` for each statistic
+    :raises ValueError: if there is no seed, or a sample is not finite or smaller than a statistic needs
+    """
+    statistics = SUMMARY if statistics is None else statistics
+    arrays = _check_samples(samples)
+    rng = np.random.default_rng(seed)
+    choices = rng.integers(len(arrays), size=(n_resamples, len(arrays)))
+    replicates = _replicates(arrays, choices, statistics, rng)
+    return _intervals(_seed_values(arrays, statistics), replicates, list(statistics), confidence)
+
+
+def bootstrap_difference(
+    samples: Mapping[int, ArrayLike],
+    reference: Mapping[int, ArrayLike],
+    statistics: Mapping[str, tuple[str, int | None]] | None = None,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """
+    Difference of seed-averaged statistics, ``samples`` minus ``reference``, with percentile bootstrap intervals.
+
+    Seeds that both have are paired: they are drawn together, and seeds of one side alone are left out. Without a
+    common seed the two sides are resampled independently. Episodes are always resampled independently.
+
+    :param samples: returns by seed
+    :param reference: returns by seed that are subtracted
+    :param statistics: objective and sample size by name; :data:`SUMMARY` by default
+    :param n_resamples: number of bootstrap resamples
+    :param confidence: coverage aimed at
+    :param seed: seed of the resampling
+    :return: an :class:`Interval` for each statistic
+    :raises ValueError: as :func:`bootstrap_over_seeds`
+    """
+    statistics = SUMMARY if statistics is None else statistics
+    common = sorted(set(samples) & set(reference))
+    left = _check_samples([samples[s] for s in common or sorted(samples)])
+    right = _check_samples([reference[s] for s in common or sorted(reference)])
+    rng = np.random.default_rng(seed)
+    left_choices = rng.integers(len(left), size=(n_resamples, len(left)))
+    right_choices = left_choices if common else rng.integers(len(right), size=(n_resamples, len(right)))
+    replicates = _replicates(left, left_choices, statistics, rng) - _replicates(right, right_choices, statistics, rng)
+    values = _seed_values(left, statistics) - _seed_values(right, statistics)
+    return _intervals(values, replicates, list(statistics), confidence)
