@@ -8,6 +8,7 @@ The exact L-statistic of a known discrete distribution: the oracle for unbiasedn
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import betainc
 
 from sb3_ordergrad.lstatistics.objectives import ObjectiveLike, check_k, rank_weights
@@ -24,7 +25,7 @@ class ExactLStatistic(NamedTuple):
     advantages: np.ndarray
 
 
-def exact_lstatistic(values: np.ndarray, probs: np.ndarray, k: float, objective: ObjectiveLike) -> ExactLStatistic:
+def exact_lstatistic(values: ArrayLike, probs: ArrayLike, k: float, objective: ObjectiveLike) -> ExactLStatistic:
     """
     Value, include-one means and advantages for k i.i.d. draws from a discrete distribution.
 

@@ -16,7 +16,9 @@ What an objective needs is the collapse ``H(M, L) alpha``. Pascal's rule leaves 
 advantages of sorted returns differ by ``a_(t+1) - a_t = (N/K) w_t (R_(t+1) - R_(t))``, and
 ``W_m = ((N-m) w_m + (m-1) w_(m-1)) / N``.
 
-A fractional L has floor(L) ranks and the same formula with gamma functions.
+A fractional L has floor(L) ranks, counted from the lowest return, and the same formula with gamma functions,
+``C(n, x) = G(n+1) / (G(x+1) G(n-x+1))``, zero where an argument of G is zero or negative: weights are never negative and
+continuous in L from above. Their sums are then 1 and L/M up to a term of the order of 1 / C(M, L).
 """
 
 import math
@@ -74,9 +76,9 @@ def _log_parts(population: int, sample: float) -> tuple[np.ndarray, np.ndarray, 
     log_total = gammaln(population + 1) - gammaln(sample + 1) - gammaln(population - sample + 1)
     rows = log_factorial + log_factorial[::-1] - log_total
     columns = -log_factorial[:n] - gammaln(sample - np.arange(1, n + 1) + 1)
-    # C(m-1, j-1) is zero for m - j < 0, C(M-m, L-j) for m - j > M - L
+    # C(m-1, j-1) is zero for m - j < 0; C(M-m, L-j) from m - j = M - L + 1 on, where the gamma function has its first pole
     offsets = np.full(population + n - 1, np.inf)
-    difference = np.arange(math.floor(population - sample) + 1)
+    difference = np.arange(math.ceil(population - sample) + 1)
     offsets[n - 1 + difference] = log_factorial[difference] + gammaln(population - sample - difference + 1)
     return rows, columns, offsets
 
@@ -97,19 +99,18 @@ def _collapse_blocks(population: int, sample: float, rank_weights: np.ndarray) -
     ``H alpha`` without the whole table: row m is L/M times a hypergeometric distribution in j - 1, and only the band around
     its mean that holds all but about 1e-25 of it (Bernstein's inequality) meets the weights that are not zero.
     """
-    n = len(rank_weights)
     rows, columns, offsets = _log_parts(population, sample)
     used = np.flatnonzero(rank_weights)
     variance = (sample - 1) * (population - sample) / (4 * (population - 1)) + 1
+    scale = (sample - 1) / (population - 1)
     margin = 40 + 11 * math.sqrt(variance)
     height = max(1, int(_BLOCK / (2 * margin)))
     result = np.zeros(population)
     for top in range(0, population, height):
         bottom = min(top + height, population)
-        scale = (sample - 1) / (population - 1)
-        left = max(int(scale * top - margin), int(used[0]))
-        right = min(math.ceil(scale * bottom + margin), int(used[-1]) + 1, n)
-        if left < right:
+        band = used[(used >= scale * top - margin) & (used <= scale * bottom + margin)]
+        if len(band) > 0:
+            left, right = int(band[0]), int(band[-1]) + 1
             block = _block(rows, columns, offsets, top, bottom, left, right)
             result[top:bottom] = block @ rank_weights[left:right]
     return result
