@@ -33,8 +33,8 @@ class LStatistic:
 
     Since a sample either holds i or does not, ``v = (k/N) q_i + (1 - k/N) v^(-i)``, so that v and a give all the rest.
 
-    A fractional k has floor(k) ranks, counted from the lowest, and binomials made of gamma functions: then q and v^(-i) are
-    defined by the last equation.
+    A fractional k has floor(k) ranks, counted from the lowest, and binomials made of gamma functions; q and v^(-i) then
+    follow from the last equation, so that sum zero and shift hold for the advantages as well.
 
     All methods work on the last axis, of length ``group_size``, with any leading batch axes. NumPy arrays (and lists) give
     float64 NumPy arrays; tensors give tensors of their device and dtype, ``value`` differentiable, the rest detached. Returns
@@ -47,8 +47,8 @@ class LStatistic:
     """
 
     def __init__(self, group_size: int, k: float, objective: ObjectiveLike) -> None:
-        if isinstance(group_size, bool) or int(group_size) != group_size or group_size < 1:
-            raise ValueError(f"group_size = {group_size!r} must be an integer >= 1")
+        if isinstance(group_size, bool) or not isinstance(group_size, (int, np.integer)) or group_size < 1:
+            raise ValueError(f"group_size = {group_size!r} must be an integer >= 1, the number of returns in a group")
         self.group_size = int(group_size)
         self.k = check_k(k)
         if self.k > self.group_size:
