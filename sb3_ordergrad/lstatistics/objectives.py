@@ -187,7 +187,7 @@ def interpolate_objective(start: ObjectiveLike, target: ObjectiveLike, fraction:
     for family in (name for name, preset in PRESETS.items() if preset.has_levels):
         low, high = _level(start, family), _level(target, family)
         if low is not None and high is not None and low[1:] == high[1:]:
-            level = (1.0 - fraction) * float(low[0]) + fraction * float(high[0])
+            level = float(low[0]) + fraction * (float(high[0]) - float(low[0]))
             return Objective._of(((1.0, _Atom(family, (level, *low[1:]))),))
     return (1.0 - fraction) * start + fraction * target
 
