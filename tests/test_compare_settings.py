@@ -1,0 +1,155 @@
+"""Hyperparameters in RL Zoo's format, read without RL Zoo."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch as th
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_ordergrad import OrderA2C, OrderPPO
+from sb3_ordergrad.compare import settings
+from sb3_ordergrad.envs import ReturnToDate
+
+RETURN_TO_DATE = settings.RETURN_TO_DATE
+
+
+def test_entry_of_the_environment_or_default(tmp_path: Path) -> None:
+    (tmp_path / "orderppo.yml").write_text("default:\n  n_envs: 2\nPendulum-v1:\n  n_envs: 8\n  n_timesteps: !!float 1e5\n")
+    assert settings.load_settings("orderppo", "Pendulum-v1", tmp_path) == {"n_envs": 8, "n_timesteps": 1e5}
+    assert settings.load_settings("orderppo", "CartPole-v1", tmp_path) == {"n_envs": 2}
+
+
+def test_missing_file_and_entry(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--conf-dir"):
+        settings.load_settings("orderppo", "Pendulum-v1", tmp_path)
+    (tmp_path / "orderppo.yml").write_text("Pendulum-v1:\n  n_envs: 8\n")
+    with pytest.raises(ValueError, match="no entry for 'CartPole-v1' and no entry 'default'"):
+        settings.load_settings("orderppo", "CartPole-v1", tmp_path)
+
+
+def test_params_are_literals_or_strings() -> None:
+    items = ["credit:terminal", "gamma:1.0", "anneal_from:'cvar:0.6'", "group_by:None", "learning_rate:lin_3e-4"]
+    assert settings.parse_params(items) == {
+        "credit": "terminal",
+        "gamma": 1.0,
+        "anneal_from": "cvar:0.6",
+        "group_by": None,
+        "learning_rate": "lin_3e-4",
+    }
+    assert settings.parse_params(["anneal_from:cvar:0.6"]) == {"anneal_from": "cvar:0.6"}
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [("gamma", "write key:value"), ("gamma:", "write key:value"), ("objective:max", "--objectives"), ("seed:3", "--seeds")],
+)
+def test_bad_params(item: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings.parse_params([item])
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (None, []),
+        ("a.B", [("a.B", {})]),
+        ({"a.B": {"scale": 2}}, [("a.B", {"scale": 2})]),
+        (["a.B", {"c.D": {"scale": 2}}, {"e.F": None}], [("a.B", {}), ("c.D", {"scale": 2}), ("e.F", {})]),
+    ],
+)
+def test_wrapper_forms(entry: Any, expected: list[tuple[str, dict[str, Any]]]) -> None:
+    assert settings.wrapper_list(entry) == expected
+
+
+def test_bad_wrapper_form() -> None:
+    with pytest.raises(ValueError, match="env_wrapper = 3"):
+        settings.wrapper_list(3)
+
+
+def test_return_to_date_override() -> None:
+    other = {"a.B": {"scale": 2}}
+    with_it = {"env_wrapper": [other, {RETURN_TO_DATE: {"scale": 0.1}}], "n_envs": 2}
+    without = {"env_wrapper": other}
+    assert settings.override_return_to_date(with_it, "config") == with_it
+    # Present already: its own keywords are kept
+    assert settings.override_return_to_date(with_it, "yes") == with_it
+    assert settings.override_return_to_date(with_it, "no") == {"env_wrapper": [other], "n_envs": 2}
+    assert settings.override_return_to_date(without, "yes") == {"env_wrapper": [other, {RETURN_TO_DATE: {}}]}
+    assert settings.override_return_to_date({}, "no") == {"env_wrapper": []}
+
+
+def test_normalize_forms() -> None:
+    assert settings.normalize_kwargs({}) is None
+    assert settings.normalize_kwargs({"normalize": False}) is None
+    assert settings.normalize_kwargs({"normalize": True, "gamma": 0.9}) == {"gamma": 0.9}
+    text = "dict(norm_obs=True, norm_reward=False)"
+    assert settings.normalize_kwargs({"normalize": text}) == {"norm_obs": True, "norm_reward": False}
+    with pytest.raises(ValueError, match="Cannot evaluate"):
+        settings.normalize_kwargs({"normalize": "open('x')"})
+
+
+def test_constructor_kwargs() -> None:
+    kwargs = settings.constructor_kwargs(
+        {
+            "n_envs": 2,
+            "policy": "MlpPolicy",
+            "env_wrapper": "a.B",
+            "learning_rate": "lin_3e-4",
+            "clip_range": "0.1",
+            "policy_kwargs": "dict(net_arch=[64], activation_fn=nn.ReLU)",
+        }
+    )
+    assert isinstance(kwargs["learning_rate"], LinearSchedule)
+    assert kwargs["learning_rate"](1.0) == 3e-4 and kwargs["learning_rate"](0.0) == 0.0
+    assert kwargs["clip_range"] == 0.1
+    assert kwargs["policy_kwargs"] == {"net_arch": [64], "activation_fn": th.nn.ReLU}
+    assert len(kwargs) == 3
+
+
+@pytest.mark.parametrize("algo_class", [OrderPPO, OrderA2C])
+def test_own_and_inherited_parameters_are_known(algo_class: type) -> None:
+    names = settings.constructor_parameters(algo_class)
+    assert {"objective", "k", "group_size", "credit", "anneal", "gamma", "gae_lambda", "learning_rate"} <= set(names)
+    settings.check_settings({"k": 4, "gamma": 0.9, "n_envs": 1, "frame_stack": None}, algo_class)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"gama": 1.0}, "Unknown hyperparameter 'gama' for OrderPPO: did you mean 'gamma'"),
+        ({"frame_stack": 4}, "'frame_stack' = 4 is not supported"),
+        ({"n_envs": 0}, "n_envs = 0 must be a whole number >= 1"),
+    ],
+)
+def test_bad_settings(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings.check_settings(entry, OrderPPO)
+
+
+def test_environment_is_monitored_inside_the_wrappers() -> None:
+    entry = {"env_wrapper": RETURN_TO_DATE, "env_kwargs": {"g": 5.0}}
+    env = settings.make_env("Pendulum-v1", entry, n_envs=2, seed=0)
+    assert env.num_envs == 2 and all(env.env_is_wrapped(Monitor))
+    assert env.env_is_wrapped(ReturnToDate) == [True, True]
+    assert env.observation_space.shape == (5,)
+    assert env.get_attr("unwrapped")[0].g == 5.0
+    env.close()
+
+
+def test_model_from_an_entry() -> None:
+    entry = {"n_envs": 3, "n_steps": 16, "batch_size": 24, "gamma": 0.9, "normalize": True, "learning_rate": "lin_1e-3"}
+    model, normalize = settings.make_model("orderppo", "CartPole-v1", "cvar:0.5", entry, seed=4)
+    assert isinstance(model, OrderPPO) and isinstance(normalize, VecNormalize)
+    assert (model.n_envs, model.n_steps, model.gamma, normalize.gamma, model.seed) == (3, 16, 0.9, 0.9, 4)
+    assert isinstance(model.observation_space, gym.spaces.Box)
+
+
+def test_unknown_class() -> None:
+    with pytest.raises(ValueError, match=r"Cannot import 'sb3_ordergrad.envs.Nothing'"):
+        settings.load_class("sb3_ordergrad.envs.Nothing")
+    with pytest.raises(ValueError, match="Cannot import 'Nothing'"):
+        settings.load_class("Nothing")

@@ -1,0 +1,66 @@
+"""Tables from made-up returns whose statistics are known."""
+
+import numpy as np
+import pytest
+
+from sb3_ordergrad.compare import tables
+from sb3_ordergrad.evaluation import SUMMARY, ReturnDistribution
+
+
+def distribution(x: np.ndarray) -> ReturnDistribution:
+    return ReturnDistribution(np.asarray(x, dtype=float), np.full(len(x), 7))
+
+
+@pytest.fixture
+def results() -> tables.Results:
+    base = np.arange(1.0, 41.0)
+    return {
+        ("orderppo", "mean (PPO)"): {0: distribution(base), 1: distribution(base + 100)},
+        ("orderppo", "cvar:0.25"): {0: distribution(base + 5), 1: distribution(base + 105)},
+        ("ordera2c", "mean (A2C)"): {3: distribution(np.full(40, 2.0))},
+    }
+
+
+def test_rows_and_differences(results: tables.Results) -> None:
+    rows = tables.summarize(results)
+    assert [(r.algo, r.objective, r.n_seeds, r.is_difference) for r in rows] == [
+        ("orderppo", "mean (PPO)", 2, False),
+        ("orderppo", "cvar:0.25", 2, False),
+        ("ordera2c", "mean (A2C)", 1, False),
+        ("orderppo", "cvar:0.25 minus mean (PPO)", 2, True),
+    ]
+    assert list(rows[0].intervals) == list(SUMMARY)
+    values = {name: interval.value for name, interval in rows[0].intervals.items()}
+    # Seeds average to a shift of 50; CVaR_0.1 of 1..40 is the mean of 1..4, the best of 8 of n = 40 is 8 * 41 / 9
+    expected = {"mean": 70.5, "CVaR_0.1": 52.5, "CVaR_0.25": 55.5, "VaR_0.1": 54.5, "median": 70.5, "best-of-8": 50 + 328 / 9}
+    assert values == pytest.approx(expected)
+    for interval in rows[2].intervals.values():
+        assert interval == pytest.approx((2.0, 2.0, 2.0))
+    for interval in rows[3].intervals.values():
+        assert interval.value == pytest.approx(5.0)
+        # Paired by seed: the 100 between the seeds is not in the interval
+        assert -20 < interval.low <= interval.value <= interval.high < 30
+
+
+def test_markdown(results: tables.Results) -> None:
+    text = tables.markdown_table(tables.summarize(results))
+    lines = text.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["algorithm", "objective", "seeds", *SUMMARY]
+    assert "70.5 [" in lines[2] and "+5.0 [" in lines[-1]
+
+
+def test_csv_keeps_all_digits(results: tables.Results) -> None:
+    header, lines = tables.csv_table(tables.summarize(results))
+    record = dict(zip(header, lines[0], strict=True))
+    assert record["best-of-8"] == pytest.approx(50 + 328 / 9, abs=1e-9)
+    assert record["best-of-8_low"] < record["best-of-8"] < record["best-of-8_high"]
+    assert [line[2] for line in lines] == [0, 0, 0, 1]
+
+
+def test_every_seed_is_reported(results: tables.Results) -> None:
+    lines = tables.markdown_seeds(results).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert [row[2] for row in cells] == ["0", "1", "0", "1", "3"]
+    assert float(cells[1][3]) == pytest.approx(120.5, abs=0.5)
+    assert {row[-1] for row in cells} == {"7.00"}

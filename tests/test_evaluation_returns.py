@@ -1,0 +1,110 @@
+"""Evaluation episodes: raw returns, no favour to short ones, nothing changed behind the caller's back."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+
+from sb3_ordergrad.evaluation import ReturnDistribution, cvar, evaluate_distribution
+
+
+class ShortOrLong(gym.Env):
+    """Episodes of 1 or 50 steps with even odds; reward 2 a step, so the return is twice the length."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.remaining = int(self.np_random.choice([1, 50]))
+        return self.np_random.uniform(-1, 1, 2).astype(np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.remaining -= 1
+        return self.np_random.uniform(-1, 1, 2).astype(np.float32), 2.0, self.remaining == 0, False, {}
+
+
+def make_venv(n_envs: int = 4, monitored: bool = True) -> DummyVecEnv:
+    return DummyVecEnv([(lambda: Monitor(ShortOrLong())) if monitored else ShortOrLong for _ in range(n_envs)])
+
+
+@pytest.fixture(scope="module")
+def model() -> PPO:
+    return PPO("MlpPolicy", make_venv(), seed=0, device="cpu")
+
+
+def test_every_environment_plays_its_share(model: PPO) -> None:
+    distribution = evaluate_distribution(model, make_venv(4), n_eval_episodes=402, seed=0)
+    assert len(distribution) == 402
+    np.testing.assert_array_equal(distribution.returns, 2.0 * distribution.lengths)
+    # Stopping at the first 402 episodes to end would count hardly any long one; 4 standard errors of a fair coin
+    assert abs((distribution.lengths == 50).mean() - 0.5) < 4 * 0.5 / np.sqrt(402)
+
+
+@pytest.mark.parametrize("kind", ["bare", "monitor", "vec monitor", "normalize", "normalize bare", "one env"])
+def test_returns_are_raw(model: PPO, kind: str) -> None:
+    env: Any = {
+        "bare": lambda: make_venv(monitored=False),
+        "monitor": make_venv,
+        "vec monitor": lambda: VecMonitor(make_venv(monitored=False)),
+        "normalize": lambda: VecNormalize(make_venv()),
+        "normalize bare": lambda: VecNormalize(make_venv(monitored=False)),
+        "one env": ShortOrLong,
+    }[kind]()
+    distribution = evaluate_distribution(model, env, n_eval_episodes=10, seed=3)
+    np.testing.assert_array_equal(distribution.returns, 2.0 * distribution.lengths)
+    assert set(distribution.lengths) == {1, 50}
+
+
+def test_normalization_is_frozen_and_restored(model: PPO) -> None:
+    env = VecNormalize(make_venv())
+    env.reset()
+    before = env.obs_rms.mean.copy(), env.obs_rms.count
+    evaluate_distribution(model, env, n_eval_episodes=8)
+    np.testing.assert_array_equal(env.obs_rms.mean, before[0])
+    assert env.obs_rms.count == before[1]
+    assert env.training and env.norm_reward
+
+
+def test_seed_decides_everything_and_leaves_torch_alone() -> None:
+    env = gym.make("CartPole-v1")
+    cartpole_model = PPO("MlpPolicy", env, seed=0, device="cpu")
+    state = th.random.get_rng_state()
+    first = evaluate_distribution(cartpole_model, env, n_eval_episodes=6, seed=5)
+    assert th.equal(state, th.random.get_rng_state())
+    second = evaluate_distribution(cartpole_model, env, n_eval_episodes=6, seed=5)
+    other = evaluate_distribution(cartpole_model, env, n_eval_episodes=6, seed=6)
+    np.testing.assert_array_equal(first.returns, second.returns)
+    assert not np.array_equal(first.returns, other.returns)
+
+
+def test_agrees_with_evaluate_policy() -> None:
+    venv = DummyVecEnv([lambda: Monitor(gym.make("CartPole-v1")) for _ in range(3)])
+    cartpole_model = PPO("MlpPolicy", venv, seed=0, device="cpu")
+    ours = evaluate_distribution(cartpole_model, venv, n_eval_episodes=7, deterministic=True, seed=1)
+    venv.seed(1)
+    theirs = evaluate_policy(cartpole_model, venv, n_eval_episodes=7, return_episode_rewards=True)
+    assert sorted(ours.returns) == sorted(theirs[0])
+    assert sorted(ours.lengths) == sorted(theirs[1])
+
+
+def test_statistics_of_a_distribution() -> None:
+    x = np.arange(16.0)
+    distribution = ReturnDistribution(x, np.ones(16, dtype=int))
+    assert distribution.mean() == 7.5
+    assert distribution.median() == pytest.approx(7.5)
+    assert distribution.cvar(0.25) == pytest.approx(1.5)
+    assert distribution.var(0.5) == pytest.approx(7.5)
+    assert distribution.best_of(16) == pytest.approx(15.0)
+    assert distribution.lstatistic("mean - cvar:0.25") == pytest.approx(7.5 - float(cvar(x, 0.25)))
+
+
+def test_no_episodes_is_an_error(model: PPO) -> None:
+    with pytest.raises(ValueError, match="n_eval_episodes = 0"):
+        evaluate_distribution(model, make_venv(), n_eval_episodes=0)
