@@ -1,0 +1,146 @@
+"""Small environments and callbacks for the tests of the algorithms."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+# settings under which a model trains in a tenth of a second
+SMALL_NET: dict[str, Any] = {"net_arch": [8]}
+
+
+class ToyEnv(gym.Env):
+    """
+    Observations are sampled from their space, rewards are scripted or normal, episodes have scripted lengths.
+
+    :param observation_space: any space, a small box by default
+    :param action_space: any space, two actions by default
+    :param lengths: lengths of the episodes in turn, from the start again after the last
+    :param rewards: reward of each step since construction, from the start again after the last; ``None``: standard normal
+    :param truncated: whether episodes end by a time limit
+    :param info: ``info`` of each step, from the number of the episode
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space | None = None,
+        action_space: spaces.Space | None = None,
+        lengths: Sequence[int] = (3,),
+        rewards: Sequence[float] | None = None,
+        truncated: bool = False,
+        info: Callable[[int], dict[str, Any]] | None = None,
+    ) -> None:
+        self.observation_space = observation_space or spaces.Box(-1.0, 1.0, (3,))
+        self.action_space = action_space or spaces.Discrete(2)
+        self.lengths, self.rewards, self.truncated, self.info = lengths, rewards, truncated, info
+        self.episode, self.total_steps = -1, 0
+        self.returns: list[float] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.episode += 1
+        self.n_steps, self.collected = 0, 0.0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action), action
+        reward = float(self.np_random.normal()) if self.rewards is None else self.rewards[self.total_steps % len(self.rewards)]
+        self.total_steps += 1
+        self.n_steps += 1
+        self.collected += reward
+        done = self.n_steps == self.lengths[self.episode % len(self.lengths)]
+        if done:
+            self.returns.append(self.collected)
+        info = {} if self.info is None else self.info(self.episode)
+        return self.observation_space.sample(), reward, done and not self.truncated, done and self.truncated, info
+
+
+class RolloutLog(BaseCallback):
+    """What a user's callback sees at the end of each rollout: the buffer's content and the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rewards: list[np.ndarray] = []
+        self.returns: list[np.ndarray] = []
+        self.log: list[dict[str, Any]] = []
+        self.infos: list[dict[str, Any]] = []
+
+    def _on_step(self) -> bool:
+        self.infos.extend(self.locals["infos"])
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.locals["rollout_buffer"]
+        self.rewards.append(buffer.rewards.copy())
+        self.returns.append(buffer.returns.copy())
+        self.log.append(dict(self.logger.name_to_value))
+
+
+class StopAt(BaseCallback):
+    """Cancel the training once it has made this many steps."""
+
+    def __init__(self, timestep: int) -> None:
+        super().__init__()
+        self.timestep = timestep
+
+    def _on_step(self) -> bool:
+        return self.num_timesteps < self.timestep
+
+
+def parent_of(algorithm: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
+    """
+    :param algorithm: OrderPPO or OrderA2C
+    :return: PPO or A2C
+    """
+    return next(
+        base
+        for base in algorithm.__mro__
+        if base.__module__.startswith("stable_baselines3.") and base.__name__ in ("PPO", "A2C")
+    )
+
+
+def parent_defaults(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
+    """
+    :param algorithm: OrderPPO or OrderA2C
+    :return: the parent's defaults, so that a comparison with it does not rest on the defaults being the same
+    """
+    parameters = inspect.signature(parent_of(algorithm).__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "_init_setup_model"}
+
+
+def small(algorithm: type[BaseAlgorithm], **kwargs: Any) -> dict[str, Any]:
+    """
+    :param algorithm: OrderPPO, OrderA2C or a parent
+    :param kwargs: settings that take precedence
+    :return: settings for short rollouts and a small net
+    """
+    settings: dict[str, Any] = {"n_steps": 8, "policy_kwargs": dict(SMALL_NET), "device": "cpu", "seed": 0}
+    if "PPO" in algorithm.__name__:
+        settings |= {"batch_size": 8, "n_epochs": 2}
+    return settings | kwargs
+
+
+def parameters_of(model: BaseAlgorithm) -> dict[str, np.ndarray]:
+    """
+    :param model: any model
+    :return: copies of the policy's parameters
+    """
+    return {name: value.detach().cpu().numpy().copy() for name, value in model.policy.state_dict().items()}
+
+
+def assert_same_parameters(first: BaseAlgorithm, second: BaseAlgorithm) -> None:
+    """
+    :param first: a model
+    :param second: another, whose parameters must have the same bits
+    """
+    expected, actual = parameters_of(first), parameters_of(second)
+    assert expected.keys() == actual.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(actual[name], value, err_msg=name, strict=True)
