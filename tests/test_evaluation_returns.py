@@ -84,6 +84,21 @@ def test_seed_decides_everything_and_leaves_torch_alone() -> None:
     assert not np.array_equal(first.returns, other.returns)
 
 
+def test_noise_of_gsde_is_redrawn_between_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gym.make("Pendulum-v1")
+    sde_model = PPO("MlpPolicy", env, use_sde=True, seed=0, device="cpu")
+    draws = []
+    reset_noise = sde_model.policy.reset_noise
+    monkeypatch.setattr(sde_model.policy, "reset_noise", lambda n_envs: (draws.append(n_envs), reset_noise(n_envs)))
+    first = evaluate_distribution(sde_model, env, n_eval_episodes=3, seed=2)
+    assert draws == [1, 1, 1]
+    second = evaluate_distribution(sde_model, env, n_eval_episodes=3, seed=2)
+    np.testing.assert_array_equal(first.returns, second.returns)
+    draws.clear()
+    evaluate_distribution(sde_model, env, n_eval_episodes=1, deterministic=True)
+    assert draws == []
+
+
 def test_agrees_with_evaluate_policy() -> None:
     venv = DummyVecEnv([lambda: Monitor(gym.make("CartPole-v1")) for _ in range(3)])
     cartpole_model = PPO("MlpPolicy", venv, seed=0, device="cpu")

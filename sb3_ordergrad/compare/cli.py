@@ -14,7 +14,7 @@ import gymnasium as gym
 
 from sb3_ordergrad.compare import settings
 from sb3_ordergrad.compare.run import RunSpec
-from sb3_ordergrad.compare.study import check_out, run_all, write_report
+from sb3_ordergrad.compare.study import OUTPUTS, check_out, run_all, write_report
 from sb3_ordergrad.evaluation import SUMMARY
 
 T = TypeVar("T")
@@ -161,20 +161,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(specs[0].out)
         check_out(out)
         check_runs(specs)
-    except ValueError as error:
+        out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
-    command = shlex.join(["python", "-m", "sb3_ordergrad.compare", *arguments])
     n_done = sum(spec.is_done() for spec in specs)
     print(f"{len(specs)} runs of {specs[0].steps:,} steps on {specs[0].env_id}, {n_done} already done in {out}", flush=True)
     try:
         failures = run_all(specs, args.n_jobs)
+        if any(spec.is_done() for spec in specs):
+            command = shlex.join(["python", "-m", "sb3_ordergrad.compare", *arguments])
+            print("\n" + write_report(specs, out, command, time.monotonic() - start))
+            print(f"Pictures, every seed and every return: {', '.join(OUTPUTS)} in {out}")
     except KeyboardInterrupt:
         n_done = sum(spec.is_done() for spec in specs)
         print(f"\nInterrupted: {n_done} of {len(specs)} runs are finished and kept; the same command continues.", flush=True)
         return 130
-    if any(spec.is_done() for spec in specs):
-        print("\n" + write_report(specs, out, command, time.monotonic() - start))
-        print(f"Every number and picture: {out}/table.md, table_seeds.md, returns.csv, distribution.png, learning_curves.png")
     for failure in failures:
         print(f"\nThis run failed; the same command tries it again: {failure}", file=sys.stderr)
     return 1 if failures else 0

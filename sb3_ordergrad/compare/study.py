@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
+from joblib.externals.loky.process_executor import TerminatedWorkerError  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sb3_ordergrad.compare import files, tables
@@ -110,11 +111,14 @@ def run_all(specs: Sequence[RunSpec], n_jobs: int) -> list[str]:
     with _ProgressBar(specs) as progress:
         parallel = Parallel(n_jobs=min(n_jobs, len(todo)), batch_size=1, return_as="generator_unordered")
         n_done = len(specs) - len(todo)
-        for failure in parallel(delayed(_try_run)(spec) for spec in todo):
-            n_done += failure is None
-            progress.bar.set_postfix_str(f"{n_done}/{len(specs)} runs", refresh=False)
-            if failure is not None:
-                failures.append(failure)
+        try:
+            for failure in parallel(delayed(_try_run)(spec) for spec in todo):
+                n_done += failure is None
+                progress.bar.set_postfix_str(f"{n_done}/{len(specs)} runs", refresh=False)
+                if failure is not None:
+                    failures.append(failure)
+        except TerminatedWorkerError as error:
+            failures.append(f"a worker process was killed; with little memory lower --n-jobs\n{error}")
     return failures
 
 

@@ -121,7 +121,11 @@ def _play(model: PolicyPredictor, env: VecEnv, n_episodes: int, deterministic: b
     obs: Any = env.reset()
     states: Any = None
     episode_starts = np.ones(n_envs, dtype=bool)
+    # SB3's predict never redraws the noise of gSDE: all episodes would share a single draw
+    redraw_noise = getattr(model, "use_sde", False) and not deterministic
     while any(len(done) < quota for done, quota in zip(episodes, quotas, strict=True)):
+        if redraw_noise and episode_starts.any():
+            model.policy.reset_noise(n_envs)  # type: ignore[attr-defined]
         actions, states = model.predict(obs, state=states, episode_start=episode_starts, deterministic=deterministic)
         obs, rewards, episode_starts, infos = env.step(actions)
         sums += rewards
