@@ -1,5 +1,6 @@
 """What OrderPPO and OrderA2C add to SB3's on-policy loop."""
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,8 @@ class OrderMixin:
         """
         rank_weights(self.objective, self.k)
         rank_weights(self.anneal_from, self.k)
-        if isinstance(self.group_size, bool) or int(self.group_size) != self.group_size or self.group_size < 2:
-            raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2.")
+        if isinstance(self.group_size, bool) or not isinstance(self.group_size, Integral) or self.group_size < 2:
+            raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2, such as 32.")
         if self.k >= self.group_size:
             raise ValueError(
                 f"k={self.k} must be below group_size={self.group_size}: each episode is compared with samples of k others. "
@@ -74,12 +75,12 @@ class OrderMixin:
             )
         if self.credit not in CREDITS:
             raise ValueError(f"credit={self.credit!r} must be one of {', '.join(map(repr, CREDITS))}.")
-        if not 0.0 <= self.anneal <= 1.0:
+        if not (isinstance(self.anneal, Real) and 0.0 <= self.anneal <= 1.0):
             raise ValueError(f"anneal={self.anneal!r} must be a fraction of training between 0 (no annealing) and 1.")
         if self.group_by is not None and not isinstance(self.group_by, str):
             raise ValueError(f"group_by={self.group_by!r} must be a key of info, a string, or None.")
-        if not (np.isfinite(self.value_scale) and self.value_scale > 0):
-            raise ValueError(f"value_scale={self.value_scale!r} must be a positive number.")
+        if not (isinstance(self.value_scale, Real) and 0.0 < self.value_scale < np.inf):
+            raise ValueError(f"value_scale={self.value_scale!r} must be a positive number, such as 1.0.")
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
