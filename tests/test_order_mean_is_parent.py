@@ -3,7 +3,6 @@
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
