@@ -14,12 +14,12 @@ class Group(NamedTuple):
     Episodes that are compared with each other, oldest first.
 
     :param returns: raw returns, shape (N,)
-    :param ended_at: the model's timestep at the end of the rollout in which each ended, shape (N,)
+    :param ages: timesteps since the end of the rollout in which each ended, shape (N,)
     :param n_new: how many of them, the last ones, ended in the present rollout
     """
 
     returns: np.ndarray
-    ended_at: np.ndarray
+    ages: np.ndarray
     n_new: int
 
 
@@ -32,23 +32,27 @@ class EpisodeMemory:
 
     def __init__(self, group_size: int) -> None:
         self.group_size = group_size
+        # return, and timestep at the end of its rollout
         self.recent: dict[str, list[tuple[float, int]]] = {}
+        # the model's own count starts again with each training
+        self.timestep = 0
 
-    def add(self, finished: list[Episode], timestep: int) -> dict[str, Group]:
+    def add(self, finished: list[Episode], n_timesteps: int) -> dict[str, Group]:
         """
         :param finished: episodes that ended in this rollout
-        :param timestep: the model's number of timesteps
+        :param n_timesteps: timesteps of this rollout, over all environments
         :return: all groups, those without an episode in this rollout too
         """
+        self.timestep += n_timesteps
         new: dict[str, list[tuple[float, int]]] = {}
         for episode in finished:
-            new.setdefault(episode.key, []).append((episode.episode_return, timestep))
+            new.setdefault(episode.key, []).append((episode.episode_return, self.timestep))
         groups = {}
         for key in [*self.recent, *(key for key in new if key not in self.recent)]:
             members = (self.recent.get(key, []) + new.get(key, []))[-max(self.group_size, len(new.get(key, []))) :]
             self.recent[key] = members[-self.group_size :]
             returns, ended_at = zip(*members, strict=True)
-            groups[key] = Group(np.array(returns), np.array(ended_at), len(new.get(key, [])))
+            groups[key] = Group(np.array(returns), self.timestep - np.array(ended_at), len(new.get(key, [])))
         return groups
 
 

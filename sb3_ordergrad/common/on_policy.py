@@ -82,6 +82,13 @@ class OrderMixin:
         if not (isinstance(self.value_scale, Real) and 0.0 < self.value_scale < np.inf):
             raise ValueError(f"value_scale={self.value_scale!r} must be a positive number, such as 1.0.")
 
+    def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        total_timesteps, callback = super()._setup_learn(total_timesteps, *args, **kwargs)  # type: ignore[misc]
+        # SB3 does so only after the first rollout, which would be paid by where the last training ended
+        if total_timesteps > 0:
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)  # type: ignore[attr-defined]
+        return total_timesteps, callback
+
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
         others = [other if isinstance(other, BaseCallback) else ConvertCallback(other) for other in callbacks]
@@ -106,7 +113,7 @@ class OrderMixin:
         """
         assert self._episode_memory is not None and self._remaining is not None and self._value_scale is not None
         recorder, buffer = self._recorder, self.rollout_buffer
-        groups = self._episode_memory.add(recorder.finished, self.num_timesteps)
+        groups = self._episode_memory.add(recorder.finished, buffer.rewards.size)
         fraction = self.anneal_fraction
         objective = interpolate_objective(self.anneal_from, self.objective, fraction)
         self._log_groups(list(groups.values()), fraction)
@@ -135,7 +142,7 @@ class OrderMixin:
         if not groups:
             return
         returns = np.concatenate([group.returns for group in groups])
-        ages = self.num_timesteps - np.concatenate([group.ended_at for group in groups])
+        ages = np.concatenate([group.ages for group in groups])
         if ranked:
             values = [LStatistic(len(group.returns), self.k, self.objective).value(group.returns) for group in ranked]
             self.logger.record("rollout/objective", float(np.mean(values)))
