@@ -27,6 +27,26 @@ class Episode(NamedTuple):
     collected: np.ndarray
 
 
+class UnderWay(NamedTuple):
+    """
+    The episodes under way, updated in place; zeros where none has begun. Saved with the model.
+
+    :param collected: what each has collected so far, shape (n_envs,)
+    :param steps: number of steps each has made, shape (n_envs,)
+    """
+
+    collected: np.ndarray
+    steps: np.ndarray
+
+    @classmethod
+    def none(cls, n_envs: int) -> "UnderWay":
+        """
+        :param n_envs: number of environments
+        :return: no episode under way
+        """
+        return cls(np.zeros(n_envs), np.zeros(n_envs, dtype=np.int64))
+
+
 class EpisodeRecorder(BaseCallback):
     """
     Record raw rewards while SB3 collects a rollout: before ``VecNormalize``, before the time-limit bootstrap, with or without
@@ -36,12 +56,13 @@ class EpisodeRecorder(BaseCallback):
     ``after[t, e]`` after it, and ``elapsed[t, e]`` its number of earlier steps.
 
     :param n_steps: steps of a rollout
-    :param n_envs: number of environments
+    :param under_way: the episodes under way
     :param group_by: key of ``info`` that names an episode's group, ``None`` for a single group
     """
 
-    def __init__(self, n_steps: int, n_envs: int, group_by: str | None = None) -> None:
+    def __init__(self, n_steps: int, under_way: UnderWay, group_by: str | None = None) -> None:
         super().__init__()
+        n_envs = len(under_way.steps)
         self.group_by = group_by
         self.before = np.zeros((n_steps, n_envs))
         self.after = np.zeros((n_steps, n_envs))
@@ -49,11 +70,13 @@ class EpisodeRecorder(BaseCallback):
         self.finished: list[Episode] = []
         self.keys = [POOLED] * n_envs
         self._envs = np.arange(n_envs)
-        self._collected = np.zeros(n_envs)
-        self._steps = np.zeros(n_envs, dtype=np.int64)
-        self._ended = np.ones(n_envs, dtype=bool)
+        self._collected, self._steps = under_way
+        self._starts: np.ndarray | None = None
         # what each episode under way had collected before each of its steps; grows with the longest
-        self._history = np.zeros((n_envs, n_steps))
+        self._history = np.zeros((n_envs, max(n_steps, self._steps.max() + 1)))
+        for env, n_done in enumerate(self._steps):
+            # a saved model has its episodes' sums alone: as if paid evenly
+            self._history[env, :n_done] = np.linspace(0.0, self._collected[env], n_done, endpoint=False)
         self._row = 0
         self._vec_normalize: VecNormalize | None = None
 
@@ -75,10 +98,12 @@ class EpisodeRecorder(BaseCallback):
                 f"Rewards must be finite numbers, got {rewards!r} at timestep {self.num_timesteps}: "
                 "a return with NaN or infinity cannot be ranked. Mend the environment's reward."
             )
-        # SB3's flag covers `reset` and `set_env`, our own a rollout that a callback cut short
-        starts = np.logical_or(self.model._last_episode_starts, self._ended)  # type: ignore[arg-type]
-        self._collected[starts] = 0.0
-        self._steps[starts] = 0
+        starts = self.model._last_episode_starts
+        assert starts is not None
+        # new flags say where the environments were reset; after a cancelled rollout SB3 still has those of its last step
+        if starts is not self._starts:
+            self._begin(np.flatnonzero(starts))
+            self._starts = starts
         if self._steps.max() == self._history.shape[1]:
             self._history = np.concatenate([self._history, np.zeros_like(self._history)], axis=1)
         self._history[self._envs, self._steps] = self._collected
@@ -87,14 +112,19 @@ class EpisodeRecorder(BaseCallback):
         self._collected += rewards
         self._steps += 1
         self.after[self._row] = self._collected
-        self._ended = dones
         if self.group_by is not None:
             self._read_keys(dones, self.locals["infos"])
-        for env in np.flatnonzero(dones):
+        ended = np.flatnonzero(dones)
+        for env in ended:
             history = self._history[env, : self._steps[env]].copy()
             self.finished.append(Episode(int(env), self._row, self.keys[env], float(self._collected[env]), history))
+        self._begin(ended)
         self._row += 1
         return True
+
+    def _begin(self, envs: np.ndarray) -> None:
+        self._collected[envs] = 0.0
+        self._steps[envs] = 0
 
     def _on_rollout_end(self) -> None:
         # ahead of the user's callbacks, so that they see what is trained on

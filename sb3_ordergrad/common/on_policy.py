@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Conve
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_ordergrad.common.credit import CREDITS, pseudo_rewards, update_remaining
-from sb3_ordergrad.common.episodes import EpisodeRecorder
+from sb3_ordergrad.common.episodes import EpisodeRecorder, UnderWay
 from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn
 from sb3_ordergrad.common.projection import RemainingReturn
 from sb3_ordergrad.common.value_scale import ValueScale
@@ -47,11 +47,14 @@ class OrderMixin:
     _episode_memory: EpisodeMemory | None = None
     _remaining: dict[str, RemainingReturn] | None = None
     _value_scale: ValueScale | None = None
+    _under_way: UnderWay | None = None
 
     def _setup_model(self) -> None:
         self._check_order_parameters()
         super()._setup_model()  # type: ignore[misc]
-        self._recorder = EpisodeRecorder(self.n_steps, self.n_envs, self.group_by)
+        if self._under_way is None or len(self._under_way.steps) != self.n_envs:
+            self._under_way = UnderWay.none(self.n_envs)
+        self._recorder = EpisodeRecorder(self.n_steps, self._under_way, self.group_by)
         if self._episode_memory is None or self._episode_memory.group_size != self.group_size:
             self._episode_memory = EpisodeMemory(self.group_size)
         if self._remaining is None:
@@ -123,7 +126,8 @@ class OrderMixin:
             return
         transforms = {key: TransformedReturn(group, self.k, objective) for key, group in groups.items()}
         rewards = pseudo_rewards(recorder, transforms, self.credit, self._remaining)
-        update_remaining(self._remaining, recorder.finished, self.group_size)
+        if self.credit == "projected":
+            update_remaining(self._remaining, recorder.finished, self.group_size)
         scale = self.value_scale / self._value_scale.update(rewards, buffer.episode_starts)
         buffer.rewards[:] = scale * rewards
         buffer.compute_returns_and_advantage(last_values, dones)
