@@ -52,6 +52,8 @@ class ToyEnv(gym.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         assert self.action_space.contains(action), action
         reward = float(self.np_random.normal()) if self.rewards is None else self.rewards[self.total_steps % len(self.rewards)]
+        # SB3's vectorised environments hand rewards on in this precision
+        reward = float(np.float32(reward))
         self.total_steps += 1
         self.n_steps += 1
         self.collected += reward

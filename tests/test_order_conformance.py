@@ -1,0 +1,314 @@
+"""Whatever SB3 supports, OrderPPO and OrderA2C support: spaces, gSDE, wrappers, odd episodes, callbacks; without a warning."""
+
+import itertools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
+from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_defaults, small
+
+from sb3_ordergrad import OrderA2C, OrderPPO
+from sb3_ordergrad.common.credit import CREDITS
+
+pytestmark = pytest.mark.filterwarnings("error")
+ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
+# a group that can be ranked within the first rollouts
+RANKED: dict[str, Any] = {"objective": "cvar:0.5", "k": 2, "group_size": 4}
+
+IMAGE = spaces.Box(0, 255, (1, 36, 36), np.uint8)
+OBSERVATIONS = {
+    "box": spaces.Box(-1.0, 1.0, (3,)),
+    "matrix": spaces.Box(-1.0, 1.0, (2, 3)),
+    "discrete": spaces.Discrete(4),
+    "multi_discrete": spaces.MultiDiscrete([2, 3]),
+    "multi_binary": spaces.MultiBinary(3),
+    "image": IMAGE,
+    "image_channels_last": spaces.Box(0, 255, (36, 36, 3), np.uint8),
+    "dict": spaces.Dict({"vector": spaces.Box(-1.0, 1.0, (3,)), "number": spaces.Discrete(3)}),
+    "dict_with_image": spaces.Dict({"vector": spaces.Box(-1.0, 1.0, (3,)), "image": IMAGE}),
+}
+ACTIONS = {
+    "discrete": spaces.Discrete(3),
+    "box": spaces.Box(-2.0, 1.0, (2,)),
+    "multi_discrete": spaces.MultiDiscrete([2, 3]),
+    "multi_binary": spaces.MultiBinary(3),
+}
+
+
+def finite(model: BaseAlgorithm) -> bool:
+    return all(np.isfinite(value).all() for value in parameters_of(model).values())
+
+
+def recorded(model: Any) -> list[float]:
+    """The returns that were ranked last, oldest first."""
+    return [value for value, _ in model._episode_memory.recent.get("", [])]
+
+
+def logged_numbers(log: RolloutLog) -> list[float]:
+    return [value for entry in log.log for value in entry.values()]
+
+
+@pytest.mark.parametrize("name", OBSERVATIONS)
+@ALGORITHMS
+def test_observation_spaces(algorithm: type[BaseAlgorithm], name: str, tmp_path: Path) -> None:
+    space, policy, net = OBSERVATIONS[name], "MlpPolicy", {"net_arch": [8]}
+    if isinstance(space, spaces.Dict):
+        policy = "MultiInputPolicy"
+        net["features_extractor_kwargs"] = {"cnn_output_dim": 8}  # type: ignore[assignment]
+    elif name.startswith("image"):
+        policy = "CnnPolicy"
+        net["features_extractor_kwargs"] = {"features_dim": 8}  # type: ignore[assignment]
+    env = make_vec_env(ToyEnv, n_envs=2, seed=0, env_kwargs={"observation_space": space})
+    log = RolloutLog()
+    model = algorithm(policy, env, **small(algorithm, policy_kwargs=net, **RANKED)).learn(48, callback=log)
+    assert finite(model) and np.isfinite(logged_numbers(log)).all()
+    assert log.log[-1]["rollout/ranked_groups"] == 1
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=env, device="cpu")
+    assert_same_parameters(model, loaded)
+    observation = env.reset()
+    np.testing.assert_array_equal(
+        model.predict(observation, deterministic=True)[0], loaded.predict(observation, deterministic=True)[0]
+    )
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+@ALGORITHMS
+def test_action_spaces(algorithm: type[BaseAlgorithm], name: str) -> None:
+    space = ACTIONS[name]
+    env = make_vec_env(ToyEnv, n_envs=2, seed=0, env_kwargs={"action_space": space})
+    model = algorithm("MlpPolicy", env, **small(algorithm, **RANKED)).learn(48)
+    assert finite(model)
+    actions, state = model.predict(env.reset())
+    assert actions.shape == (2, *space.shape) and state is None
+    single = model.predict(OBSERVATIONS["box"].sample(), deterministic=True)[0]
+    assert np.shape(single) == space.shape and space.contains(single)
+
+
+@pytest.mark.parametrize("squash_output", [False, True])
+@ALGORITHMS
+def test_gsde(algorithm: type[BaseAlgorithm], squash_output: bool) -> None:
+    env = make_vec_env(ToyEnv, n_envs=2, seed=0, env_kwargs={"action_space": ACTIONS["box"]})
+    net = {"net_arch": [8], "squash_output": squash_output}
+    model = algorithm("MlpPolicy", env, **small(algorithm, use_sde=True, sde_sample_freq=3, policy_kwargs=net, **RANKED))
+    assert finite(model.learn(48))
+    assert ACTIONS["box"].contains(model.predict(env.reset())[0][0])
+
+
+def wrap_nothing(env: VecEnv) -> VecEnv:
+    return env
+
+
+def wrap_stack_and_normalize(env: VecEnv) -> VecEnv:
+    return VecNormalize(VecFrameStack(env, 2), gamma=0.9)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "monitor"),
+    [*itertools.product([wrap_nothing, VecNormalize, wrap_stack_and_normalize], [False, True]), (VecMonitor, False)],
+)
+@ALGORITHMS
+def test_returns_are_raw_and_whole(algorithm: type[BaseAlgorithm], wrap: Callable[[VecEnv], VecEnv], monitor: bool) -> None:
+    """What is ranked is what the environments paid, across rollouts, with or without a Monitor and VecNormalize."""
+    toys = [ToyEnv(lengths=[5, 3, 11], truncated=bool(i)) for i in range(2)]
+    env: Any = DummyVecEnv([lambda toy=toy: Monitor(toy) if monitor else toy for toy in toys])
+    env = wrap(env)
+    log = RolloutLog()
+    model: Any = algorithm("MlpPolicy", env, **small(algorithm, objective="cvar:0.5", k=2, group_size=500))
+    model.learn(160, callback=log)
+    true = [value for toy in toys for value in toy.returns]
+    assert len(true) > 20
+    np.testing.assert_allclose(sorted(recorded(model)), sorted(true), rtol=1e-12)
+    assert log.log[-1]["rollout/group_mean"] == pytest.approx(np.mean(true), rel=1e-12)
+    # Monitor rounds to six decimals, and VecMonitor sums in float32
+    monitored = [info["episode"]["r"] for info in log.infos if "episode" in info]
+    assert len(monitored) == (len(true) if monitor or wrap is VecMonitor else 0)
+    if monitored:
+        np.testing.assert_allclose(sorted(monitored), sorted(true), rtol=0, atol=2e-6)
+        assert np.mean([info["r"] for info in model.ep_info_buffer]) == pytest.approx(np.mean(true), abs=2e-6)
+
+
+@ALGORITHMS
+def test_subprocesses(algorithm: type[BaseAlgorithm]) -> None:
+    models = []
+    for vec_env_cls in (DummyVecEnv, SubprocVecEnv):
+        env = make_vec_env("CartPole-v1", n_envs=2, seed=0, vec_env_cls=vec_env_cls, env_kwargs={"max_episode_steps": 6})
+        models.append(algorithm("MlpPolicy", env, **small(algorithm, **RANKED)).learn(64))
+        env.close()
+    assert_same_parameters(*models)
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+@pytest.mark.parametrize(("lengths", "truncated"), [([1000], False), ([1], False), ([1], True), ([3], True), ([8], True)])
+@ALGORITHMS
+def test_odd_episodes(algorithm: type[BaseAlgorithm], lengths: list[int], truncated: bool, credit: str) -> None:
+    """No episode within a rollout, one-step episodes, episodes that only a time limit ends."""
+    env = make_vec_env(ToyEnv, n_envs=2, seed=0, env_kwargs={"lengths": lengths, "truncated": truncated})
+    log = RolloutLog()
+    model = algorithm("MlpPolicy", env, **small(algorithm, **RANKED, credit=credit))
+    before = parameters_of(model)
+    model.learn(64, callback=log)
+    after = parameters_of(model)
+    assert finite(model) and np.isfinite(logged_numbers(log)).all()
+    assert all(np.isfinite(returns).all() for returns in log.returns)
+    assert log.log[-1]["rollout/ranked_groups"] == (0 if lengths == [1000] else 1)
+    # the value loss trains
+    assert (before["value_net.weight"] != after["value_net.weight"]).any()
+
+
+@pytest.mark.parametrize("reward", [0.0, -3.0])
+@ALGORITHMS
+def test_equal_returns(algorithm: type[BaseAlgorithm], reward: float) -> None:
+    """Where all returns tie there is nothing to rank, and nothing to divide by."""
+    for credit in CREDITS:
+        env = make_vec_env(ToyEnv, n_envs=2, seed=0, env_kwargs={"rewards": [reward]})
+        log = RolloutLog()
+        model = algorithm("MlpPolicy", env, **small(algorithm, **RANKED, credit=credit)).learn(64, callback=log)
+        assert finite(model) and np.isfinite(logged_numbers(log)).all()
+
+
+@pytest.mark.parametrize("stop", [None, *range(17, 24)])
+@ALGORITHMS
+def test_learn_again_in_mid_episode(algorithm: type[BaseAlgorithm], stop: int | None) -> None:
+    """The running return is kept, also where a callback cancelled in mid-rollout, at any step of an episode."""
+    toy = ToyEnv(lengths=[3, 5, 2])
+    model = algorithm("MlpPolicy", toy, **small(algorithm, objective="cvar:0.5", k=2, group_size=500))
+    model.learn(20, callback=None if stop is None else StopAt(stop))
+    # SB3 forgets the cancelled rollout, and with it the episodes that ended in it
+    known, true = len(recorded(model)), len(toy.returns)
+    model.learn(40, reset_num_timesteps=False)
+    np.testing.assert_allclose(recorded(model)[known:], toy.returns[true:], rtol=1e-12)
+    # a new training starts a new episode
+    known, true = len(recorded(model)), len(toy.returns)
+    model.learn(40)
+    np.testing.assert_allclose(recorded(model)[known:], toy.returns[true:], rtol=1e-12)
+    assert finite(model)
+
+
+@ALGORITHMS
+def test_set_env(algorithm: type[BaseAlgorithm]) -> None:
+    model = algorithm("MlpPolicy", ToyEnv(lengths=[3]), **small(algorithm, objective="cvar:0.5", k=2, group_size=500))
+    model.learn(8)
+    known, toy = len(recorded(model)), ToyEnv(lengths=[5])
+    model.set_env(toy)
+    model.learn(24, reset_num_timesteps=False)
+    np.testing.assert_allclose(recorded(model)[known:], toy.returns, rtol=1e-12)
+    # and wrapped anew, with a normalisation that the first one lacked
+    known, toy = len(recorded(model)), ToyEnv(lengths=[4])
+    model.set_env(VecNormalize(DummyVecEnv([lambda: toy])))
+    model.learn(24, reset_num_timesteps=False)
+    np.testing.assert_allclose(recorded(model)[known:], toy.returns, rtol=1e-12)
+    with pytest.raises(AssertionError):
+        model.set_env(make_vec_env(ToyEnv, n_envs=2))
+
+
+@ALGORITHMS
+def test_callbacks(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
+    env = make_vec_env(ToyEnv, n_envs=2, seed=0)
+    evaluation = EvalCallback(make_vec_env(ToyEnv, n_envs=1, seed=1), n_eval_episodes=3, eval_freq=8, verbose=0,
+                              log_path=str(tmp_path / "eval"), best_model_save_path=str(tmp_path / "best"))  # fmt: skip
+    checkpoint = CheckpointCallback(save_freq=8, save_path=str(tmp_path / "checkpoints"))
+    log = RolloutLog()
+    calls = []
+    model = algorithm("MlpPolicy", env, **small(algorithm, **RANKED))
+    model.learn(48, callback=[evaluation, checkpoint, log, lambda local, _: calls.append(local["self"].num_timesteps) or True])
+    assert calls == list(range(2, 49, 2)) and len(log.rewards) == 3
+    assert len(np.load(tmp_path / "eval/evaluations.npz")["results"]) == 3
+    assert len(list((tmp_path / "checkpoints").glob("*.zip"))) == 3
+    for path in (tmp_path / "best/best_model.zip", tmp_path / "checkpoints/rl_model_48_steps.zip"):
+        assert finite(algorithm.load(path, env=env, device="cpu").learn(16))
+    for callback in (
+        CallbackList([RolloutLog(), StopAt(4)]),
+        StopAt(4),
+        lambda local, _: local["self"].num_timesteps < 4,
+        [],
+        None,
+    ):
+        model.learn(16, callback=callback)
+        assert model.num_timesteps == (16 if not callback else 4)
+    assert np.isfinite(evaluate_policy(model, env, n_eval_episodes=4)[0])
+
+
+@ALGORITHMS
+def test_callback_sees_what_is_trained_on(algorithm: type[BaseAlgorithm]) -> None:
+    log = RolloutLog()
+    model: Any = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, **RANKED)).learn(40, callback=log)
+    # SB3 leaves the last rollout in its buffer, PPO's flattened
+    np.testing.assert_array_equal(model.rollout_buffer.rewards.ravel(), log.rewards[-1].ravel())
+    np.testing.assert_array_equal(model.rollout_buffer.returns.ravel(), log.returns[-1].ravel())
+
+
+@ALGORITHMS
+def test_progress_bar(algorithm: type[BaseAlgorithm]) -> None:
+    log = RolloutLog()
+    with warnings.catch_warnings():
+        # tqdm calls its own bar experimental
+        warnings.simplefilter("ignore")
+        model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, **RANKED)).learn(16, callback=log, progress_bar=True)
+    assert model.num_timesteps == 16 and len(log.rewards) == 2
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@ALGORITHMS
+def test_same_seed_same_bits(algorithm: type[BaseAlgorithm], normalize: bool) -> None:
+    models = []
+    for seed in (4, 4, 5):
+        env: VecEnv = make_vec_env(ToyEnv, n_envs=2, env_kwargs={"action_space": ACTIONS["box"], "lengths": [3, 7]})
+        env = VecNormalize(env) if normalize else env
+        models.append(algorithm("MlpPolicy", env, **small(algorithm, **RANKED, seed=seed)).learn(80))
+    assert_same_parameters(models[0], models[1])
+    with pytest.raises(AssertionError):
+        assert_same_parameters(models[0], models[2])
+
+
+@ALGORITHMS
+def test_no_random_draws_of_our_own(algorithm: type[BaseAlgorithm]) -> None:
+    """A rollout ends with the same state of the generators as the parent's."""
+    states = []
+    for objective in ("mean", "cvar:0.5"):
+        model = algorithm(
+            "MlpPolicy", ToyEnv(), **parent_defaults(algorithm) | small(algorithm, **RANKED | {"objective": objective})
+        )
+        model.learn(8, callback=RolloutLog())
+        states.append((th.get_rng_state().numpy(), np.random.get_state()[1]))
+    for first, second in zip(*states, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@ALGORITHMS
+def test_policy_kwargs_stay_the_callers(algorithm: type[BaseAlgorithm]) -> None:
+    policy_kwargs: dict[str, Any] = {"net_arch": {"pi": [8], "vf": [4]}}
+    model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, policy_kwargs=policy_kwargs, **RANKED)).learn(16)
+    # A2C adds its optimizer there, as in SB3
+    own = {key: value for key, value in policy_kwargs.items() if not key.startswith("optimizer")}
+    assert own == {"net_arch": {"pi": [8], "vf": [4]}}
+    if algorithm is OrderPPO:
+        assert policy_kwargs == own
+    assert finite(model)
+
+
+@ALGORITHMS
+def test_defaults_leave_nothing_behind(
+    algorithm: type[BaseAlgorithm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Construction, training, saving and loading with defaults: no warning (this module's mark), no file but the saved one."""
+    monkeypatch.chdir(tmp_path)
+    model = algorithm("MlpPolicy", gym.make("CartPole-v1"), device="cpu").learn(64)
+    assert list(tmp_path.iterdir()) == []
+    model.save("model")
+    loaded = algorithm.load("model", device="cpu")
+    loaded.set_env(gym.make("CartPole-v1"))
+    loaded.learn(5)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
