@@ -3,8 +3,8 @@ Time of whole trainings with OrderPPO over PPO, and OrderA2C over A2C, on HalfCh
 
     python benchmarks/training_overhead.py
 
-Pairs are interleaved and their order alternates, so that a machine that slows down or warms up does so for both; each ratio is
-that of two neighbouring trainings, and the median of the ratios is reported. The bar, 1.03, is on the wall time of OrderPPO; the
+Pairs are interleaved and their order alternates, so that a machine that slows down or warms up does so for both; each ratio
+is that of two neighbouring trainings, and their median is reported. The bar, 1.03, is on the wall time of OrderPPO; the
 processor time of the same trainings is printed beside it, since it suffers less from other load. Episodes are 1000 steps long:
 trainings of the default length rank in two thirds of their rollouts, much shorter ones hardly rank at all.
 """
