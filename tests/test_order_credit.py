@@ -16,7 +16,7 @@ from sb3_ordergrad.common.episodes import Episode
 from sb3_ordergrad.common.groups import EpisodeMemory, TransformedReturn
 from sb3_ordergrad.common.projection import RemainingReturn
 from sb3_ordergrad.common.value_scale import ValueScale
-from sb3_ordergrad.lstatistics import rank_weights
+from sb3_ordergrad.lstatistics import parse_objective, rank_weights
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
 
@@ -231,7 +231,7 @@ def test_hand_computed_influence() -> None:
     """
     episodes = [Episode(0, step, "", value, np.zeros(1)) for step, value in enumerate([0.0, 2.0, 6.0])]
     group = EpisodeMemory(3).add(episodes, 3)[""]
-    phi = TransformedReturn(group, 2, "max")
+    phi = TransformedReturn(group, 2, parse_objective("max"))
     np.testing.assert_allclose(phi(np.array([0.0, 2.0, 6.0]), np.arange(3)), [-4.0, -4.0, 8.0], atol=1e-12)
     # an episode under way meets the most recent two, 2 and 6: at 4 the mean of max(4,2), max(4,6) is 5, phi = 2 (5 - 6) = -2
     np.testing.assert_allclose(phi(np.array([4.0]), np.array([-1])), [-2.0], atol=1e-12)

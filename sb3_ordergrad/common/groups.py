@@ -1,12 +1,13 @@
 """Comparison groups: the episodes of a rollout, topped up with the most recent earlier ones."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from sb3_ordergrad.common.episodes import Episode
-from sb3_ordergrad.lstatistics import GroupInfluence, LStatistic, ObjectiveLike
+from sb3_ordergrad.lstatistics import GroupInfluence, LStatistic, Objective
 
 
 class Group(NamedTuple):
@@ -56,6 +57,19 @@ class EpisodeMemory:
         return groups
 
 
+@lru_cache(maxsize=32)
+def l_statistic(group_size: int, k: float, objective: Objective) -> LStatistic:
+    """
+    ``LStatistic``, kept from rollout to rollout: A2C's are too short to compute its weights for each.
+
+    :param group_size: number of episodes N
+    :param k: sample size K
+    :param objective: the objective
+    :return: the L-statistic
+    """
+    return LStatistic(group_size, k, objective)
+
+
 class TransformedReturn:
     """
     ``phi_i(x)``: the transformed return of episode i, had it returned x (design: the influence of one episode).
@@ -67,13 +81,13 @@ class TransformedReturn:
     :param objective: the L-statistic
     """
 
-    def __init__(self, group: Group, k: float, objective: ObjectiveLike) -> None:
+    def __init__(self, group: Group, k: float, objective: Objective) -> None:
         self.n_old = len(group.returns) - group.n_new
         self.finished: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
         self.slope = 1.0
         if len(group.returns) <= k:
             return
-        self.lstatistic = LStatistic(len(group.returns), k, objective)
+        self.lstatistic = l_statistic(len(group.returns), k, objective)
         self.slope = float(self.lstatistic.rank_weights.sum())
         self.finished = GroupInfluence(self.lstatistic, group.returns)
         self.others = group.returns[1:]

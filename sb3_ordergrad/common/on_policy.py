@@ -11,10 +11,12 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_ordergrad.common.credit import CREDITS, pseudo_rewards, update_remaining
 from sb3_ordergrad.common.episodes import EpisodeRecorder, UnderWay
-from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn
+from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, l_statistic
 from sb3_ordergrad.common.projection import RemainingReturn
 from sb3_ordergrad.common.value_scale import ValueScale
-from sb3_ordergrad.lstatistics import LStatistic, ObjectiveLike, interpolate_objective, rank_weights
+from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_objective, parse_objective, rank_weights
+
+_TAIL = parse_objective("cvar:0.1")
 
 
 class OrderMixin:
@@ -118,9 +120,11 @@ class OrderMixin:
         recorder, buffer = self._recorder, self.rollout_buffer
         groups = self._episode_memory.add(recorder.finished, buffer.rewards.size)
         fraction = self.anneal_fraction
-        objective = interpolate_objective(self.anneal_from, self.objective, fraction)
-        self._log_groups(list(groups.values()), fraction)
-        if self.credit != "terminal" and self._maximises_the_mean():
+        start, target = parse_objective(self.anneal_from), parse_objective(self.objective)
+        objective = interpolate_objective(start, target, fraction)
+        self._log_groups(list(groups.values()), target, fraction)
+        pursued = (start, target) if self.anneal > 0.0 else (target,)
+        if self.credit != "terminal" and all(l_statistic(self.group_size, self.k, one).is_mean for one in pursued):
             # phi(x) = x + const: the rewards themselves, with SB3's normalisation and time-limit bootstrap
             self.logger.record("rollout/credited_steps", float(np.mean(recorder.after != recorder.before)))
             return
@@ -134,12 +138,7 @@ class OrderMixin:
         self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
         self.logger.record("train/reward_scale", scale)
 
-    def _maximises_the_mean(self) -> bool:
-        """Whether the objective is the plain mean for the whole of training."""
-        start = self.anneal_from if self.anneal > 0.0 else self.objective
-        return all(LStatistic(self.group_size, self.k, objective).is_mean for objective in (start, self.objective))
-
-    def _log_groups(self, groups: list[Group], fraction: float) -> None:
+    def _log_groups(self, groups: list[Group], target: Objective, fraction: float) -> None:
         self.logger.record("train/anneal_fraction", fraction)
         ranked = [group for group in groups if len(group.returns) > self.k]
         self.logger.record("rollout/ranked_groups", len(ranked))
@@ -148,10 +147,10 @@ class OrderMixin:
         returns = np.concatenate([group.returns for group in groups])
         ages = np.concatenate([group.ages for group in groups])
         if ranked:
-            values = [LStatistic(len(group.returns), self.k, self.objective).value(group.returns) for group in ranked]
+            values = [l_statistic(len(group.returns), self.k, target).value(group.returns) for group in ranked]
             self.logger.record("rollout/objective", float(np.mean(values)))
         self.logger.record("rollout/group_mean", returns.mean())
-        self.logger.record("rollout/group_cvar_0.1", LStatistic(len(returns), len(returns), "cvar:0.1").value(returns))
+        self.logger.record("rollout/group_cvar_0.1", l_statistic(len(returns), len(returns), _TAIL).value(returns))
         self.logger.record("rollout/group_median", np.median(returns))
         self.logger.record("rollout/group_max", returns.max())
         self.logger.record("rollout/group_size", len(returns) / len(groups))
