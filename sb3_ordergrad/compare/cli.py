@@ -114,7 +114,8 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
         path, plain_algo = settings.ALGOS[algo]
         source = plain_algo if objective.strip().lower() == "mean" else algo
         entry = {**settings.load_settings(source, args.env, args.conf_dir), **params}
-        entry.pop("n_timesteps", None)
+        for key in ("n_timesteps", "objective"):
+            entry.pop(key, None)
         entry = settings.override_return_to_date(entry, args.return_to_date)
         settings.check_settings(entry, settings.load_class(path))
         specs.append(

@@ -1,0 +1,106 @@
+"""
+What the defaults rest on: each choice of OrderPPO changed alone, on three environments, with PPO beside it.
+
+    python benchmarks/defaults.py --env FragileHalfCheetah-v0 --seeds 3
+
+Finished runs are kept: the same command continues after an interruption, and adds what is new.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sb3_ordergrad.compare import cli, files, study
+from sb3_ordergrad.compare.run import RunSpec
+from sb3_ordergrad.evaluation import ReturnDistribution, bootstrap_over_seeds
+
+OBJECTIVES = {"GuardedMaze-v0": "cvar:0.05", "FragileHalfCheetah-v0": "cvar:0.25", "HalfCheetah-v5": "cvar:0.5"}
+PPO = "PPO"
+# label -> (--params, --return-to-date)
+VARIANTS: dict[str, tuple[str, str]] = {
+    PPO: ("", "yes"),
+    "PPO, without ReturnToDate": ("", "no"),
+    "projected": ("credit:projected", "yes"),
+    "dense": ("credit:dense", "yes"),
+    "terminal, gamma 1": ("credit:terminal gamma:1.0", "yes"),
+    "projected, without ReturnToDate": ("credit:projected", "no"),
+    "dense, without ReturnToDate": ("credit:dense", "no"),
+    "terminal, gamma 1, without ReturnToDate": ("credit:terminal gamma:1.0", "no"),
+    "terminal, gamma 0.99": ("credit:terminal gamma:0.99", "yes"),
+    "projected, gamma 1, lambda 0.98": ("credit:projected gamma:1.0 gae_lambda:0.98", "yes"),
+    "dense, gamma 1, lambda 0.98": ("credit:dense gamma:1.0 gae_lambda:0.98", "yes"),
+    "projected, normalize_advantage=False": ("credit:projected normalize_advantage:False", "yes"),
+    "projected, value_scale 0.1": ("credit:projected value_scale:0.1", "yes"),
+    "projected, value_scale 10": ("credit:projected value_scale:10.0", "yes"),
+}
+LEVELS = ("mean", "cvar:0.5", "cvar:0.25", "cvar:0.1", "cvar:0.05")
+
+
+def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
+    """The runs of one variant, as the main job would make them."""
+    params, return_to_date = VARIANTS[label]
+    objective = "mean" if label.startswith(PPO) else OBJECTIVES[env_id]
+    argv = ["--env", env_id, "--objectives", objective, "--seeds", str(args.seeds), "--return-to-date", return_to_date]
+    argv += ["--out", str(args.out / env_id), "--params", *params.split()]
+    if args.steps is not None:
+        argv += ["--steps", str(args.steps)]
+    return cli.plan(cli.make_parser().parse_args(argv))
+
+
+def table(env_id: str, specs: dict[str, list[RunSpec]]) -> str:
+    """Mean and tail of each variant with 95 % bootstrap intervals over seeds and episodes, and each seed's values."""
+    own = OBJECTIVES[env_id]
+    header = ["variant", "mean", own, "cvar:0.1", "mean, share of PPO's", f"each seed: mean / {own}"]
+    lines = [header, ["---"] + ["---:"] * 4 + ["---"]]
+    reference = None
+    for label, runs in specs.items():
+        done = [next(iter(study.load_results([run]).values()))[run.seed] for run in runs if run.is_done()]
+        if not done:
+            continue
+        mean = float(np.mean([distribution.mean() for distribution in done]))
+        reference = mean if label == PPO else reference
+        share = "" if reference is None else f"{mean / reference:.2f}"
+        seeds = ", ".join(f"{d.mean():.4g} / {d.lstatistic(own):.4g}" for d in done)
+        lines.append([label, *(_interval(done, name) for name in ("mean", own, "cvar:0.1")), share, seeds])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _interval(distributions: Sequence[ReturnDistribution], objective: str) -> str:
+    statistic = {objective: (objective, None)}
+    interval = bootstrap_over_seeds([d.returns for d in distributions], statistics=statistic)[objective]
+    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+
+
+def main() -> None:
+    """Train what is missing, print the tables and write them to ``<out>/<env>.md``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES), help="environments")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), help="variants")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--steps", type=int, help="steps of each run (default: those of orderppo.yml)")
+    parser.add_argument("--n-jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--out", type=Path, default=Path("results/defaults"), help="folder of the results")
+    args = parser.parse_args()
+    failed = []
+    for env_id in args.env:
+        start = time.monotonic()
+        specs = {label: plan(env_id, label, args) for label in args.variants}
+        # Seeds outermost: an interrupted table holds every variant for the seeds it got to
+        every = [run for same_seed in zip(*specs.values(), strict=True) for run in same_seed]
+        failed += study.run_all(every, args.n_jobs)
+        command = shlex.join(["python", *sys.argv])
+        text = f"{table(env_id, specs)}\n\n{study.provenance(every, command, time.monotonic() - start)}\n"
+        print(f"\n# {env_id}, {every[0].steps:,} steps\n\n{text}", flush=True)
+        files.write_text(args.out / f"{env_id}.md", f"# {env_id}, {every[0].steps:,} steps\n\n{text}")
+    for failure in failed:
+        print(f"This run failed: {failure}", file=sys.stderr)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
