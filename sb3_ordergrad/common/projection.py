@@ -17,8 +17,9 @@ class RemainingReturn:
 
     def __init__(self, half_life: int) -> None:
         self.half_life = half_life
-        self.sums = np.zeros(1)
-        self.counts = np.zeros(1)
+        # single precision: they are saved with the model
+        self.sums = np.zeros(1, dtype=np.float32)
+        self.counts = np.zeros(1, dtype=np.float32)
 
     def update(self, episodes: list[Episode]) -> None:
         """

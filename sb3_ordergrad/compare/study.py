@@ -30,7 +30,7 @@ def label(spec: RunSpec) -> str:
     The objective as tables show it; the mean with dense credit and no annealing is the plain algorithm, and says so.
     """
     is_mean = spec.objective.strip().lower() == "mean"
-    is_plain = spec.settings.get("credit", "dense") == "dense" and not spec.settings.get("anneal")
+    is_plain = spec.settings.get("credit") != "terminal" and not spec.settings.get("anneal")
     return f"{spec.objective} ({ALGOS[spec.algo][1].upper()})" if is_mean and is_plain else spec.objective
 
 
@@ -60,8 +60,9 @@ class _ProgressBar:
         is_terminal = sys.stderr.isatty()
         # In a log file every refresh is a line
         interval = 0.5 if is_terminal else 20.0
+        self._total = sum(spec.steps for spec in specs)
         self.bar = tqdm(
-            total=sum(spec.steps for spec in specs),
+            total=self._total,
             initial=sum(spec.steps_done() for spec in specs if spec.is_trained()),
             unit="step",
             unit_scale=True,
@@ -74,7 +75,7 @@ class _ProgressBar:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def refresh(self) -> None:
-        finished = self.bar.total - sum(spec.steps for spec in self._pending)
+        finished = self._total - sum(spec.steps for spec in self._pending)
         steps = finished + sum(spec.steps_done() for spec in self._pending)
         self.bar.update(max(0, steps - self.bar.n))
 

@@ -19,7 +19,7 @@ class OrderPPO(OrderMixin, PPO):
     For K episodes drawn from a group, with returns R_(1) <= ... <= R_(K), the objective is
     ``J = E[sum_j rank_weights[j] * R_(j)]``. Each episode's return is replaced by its influence on J, paid as pseudo-rewards;
     PPO's own advantages, critic and update run on those.
-    ``objective="mean"`` with ``credit="dense"`` is PPO, bit for bit.
+    ``objective="mean"`` (with any credit but ``"terminal"``) is PPO, bit for bit.
 
     Paper: OrderGrad, https://arxiv.org/abs/2606.06096; PPO, https://arxiv.org/abs/1707.06347
     Code: the update is that of stable_baselines3.PPO
@@ -73,8 +73,8 @@ class OrderPPO(OrderMixin, PPO):
         drawn from the group without replacement
     :param group_size: Number N of episodes that are compared: those that ended in the rollout, topped up with the most recent
         earlier ones. A rollout that ends more of them compares all it has
-    :param credit: Where in an episode its transformed return is paid: ``"dense"``, its change at each step,
-        ``"projected"``, the same for the return that the step's elapsed time lets expect,
+    :param credit: Where in an episode its transformed return is paid: ``"projected"``, the change at each step of what the
+        episode is heading for, ``"dense"``, the change of what it has collected,
         or ``"terminal"``, the whole of it at the last step
     :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
         (soft risk); 0 starts with ``objective``
@@ -115,7 +115,7 @@ class OrderPPO(OrderMixin, PPO):
         objective: ObjectiveLike = "cvar:0.25",
         k: float = 16,
         group_size: int = 32,
-        credit: str = "dense",
+        credit: str = "projected",
         anneal: float = 0.0,
         anneal_from: ObjectiveLike = "mean",
         group_by: str | None = None,
