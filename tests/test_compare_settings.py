@@ -79,7 +79,10 @@ def test_return_to_date_override() -> None:
     assert settings.override_return_to_date(with_it, "yes") == with_it
     assert settings.override_return_to_date(with_it, "no") == {"env_wrapper": [other], "n_envs": 2}
     assert settings.override_return_to_date(without, "yes") == {"env_wrapper": [other, {RETURN_TO_DATE: {}}]}
-    assert settings.override_return_to_date({}, "no") == {"env_wrapper": []}
+    assert settings.override_return_to_date({}, "no") == {}
+    # another spelling of the same environment
+    text = {"env_wrapper": RETURN_TO_DATE}
+    assert settings.override_return_to_date(text, "config") == settings.override_return_to_date({}, "yes")
 
 
 def test_normalize_forms() -> None:

@@ -119,15 +119,14 @@ def override_return_to_date(settings: Mapping[str, Any], choice: str) -> dict[st
     """
     Settings with the wrapper ``ReturnToDate`` added (``yes``), taken out (``no``) or left as they are (``config``).
     """
-    if choice == "config":
-        return dict(settings)
     wrappers = wrapper_list(settings.get("env_wrapper"))
-    present = any(name == RETURN_TO_DATE for name, _ in wrappers)
     if choice == "no":
         wrappers = [(name, kwargs) for name, kwargs in wrappers if name != RETURN_TO_DATE]
-    elif not present:
+    elif choice == "yes" and all(name != RETURN_TO_DATE for name, _ in wrappers):
         wrappers.append((RETURN_TO_DATE, {}))
-    return {**settings, "env_wrapper": [{name: kwargs} for name, kwargs in wrappers]}
+    others = {key: value for key, value in settings.items() if key != "env_wrapper"}
+    # one spelling for the same environment, so that its runs are found again whatever the option says
+    return {**others, "env_wrapper": [{name: kwargs} for name, kwargs in wrappers]} if wrappers else others
 
 
 def constructor_parameters(algo_class: Callable[..., Any]) -> list[str]:
