@@ -20,6 +20,8 @@ from sb3_ordergrad.compare.run import RunSpec
 from sb3_ordergrad.evaluation import ReturnDistribution, bootstrap_over_seeds
 
 OBJECTIVES = {"GuardedMaze-v0": "cvar:0.05", "FragileHalfCheetah-v0": "cvar:0.25", "HalfCheetah-v5": "cvar:0.5"}
+# as in docs/results.md, whose runs are found again in the same folder; HalfCheetah's episodes are five times as long
+EVAL_EPISODES = {"GuardedMaze-v0": 2000, "FragileHalfCheetah-v0": 400, "HalfCheetah-v5": 100}
 PPO = "PPO"
 # label -> (--params, --return-to-date)
 VARIANTS: dict[str, tuple[str, str]] = {
@@ -46,7 +48,7 @@ def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
     params, return_to_date = VARIANTS[label]
     objective = "mean" if label.startswith(PPO) else OBJECTIVES[env_id]
     argv = ["--env", env_id, "--objectives", objective, "--seeds", str(args.seeds), "--return-to-date", return_to_date]
-    argv += ["--out", str(args.out / env_id), "--params", *params.split()]
+    argv += ["--eval-episodes", str(EVAL_EPISODES[env_id]), "--out", str(args.out / env_id), "--params", *params.split()]
     if args.steps is not None:
         argv += ["--steps", str(args.steps)]
     return cli.plan(cli.make_parser().parse_args(argv))
@@ -77,14 +79,14 @@ def _interval(distributions: Sequence[ReturnDistribution], objective: str) -> st
 
 
 def main() -> None:
-    """Train what is missing, print the tables and write them to ``<out>/<env>.md``."""
+    """Train what is missing, print the tables and write them to ``<out>/<env>/defaults.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES), help="environments")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), help="variants")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--steps", type=int, help="steps of each run (default: those of orderppo.yml)")
     parser.add_argument("--n-jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--out", type=Path, default=Path("results/defaults"), help="folder of the results")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     args = parser.parse_args()
     failed = []
     for env_id in args.env:
@@ -96,7 +98,7 @@ def main() -> None:
         command = shlex.join(["python", *sys.argv])
         text = f"{table(env_id, specs)}\n\n{study.provenance(every, command, time.monotonic() - start)}\n"
         print(f"\n# {env_id}, {every[0].steps:,} steps\n\n{text}", flush=True)
-        files.write_text(args.out / f"{env_id}.md", f"# {env_id}, {every[0].steps:,} steps\n\n{text}")
+        files.write_text(args.out / env_id / "defaults.md", f"# {env_id}, {every[0].steps:,} steps\n\n{text}")
     for failure in failed:
         print(f"This run failed: {failure}", file=sys.stderr)
     sys.exit(bool(failed))

@@ -349,3 +349,10 @@ def test_age_after_a_new_training(algorithm: type[BaseAlgorithm]) -> None:
     log = RolloutLog()
     model.learn(80, callback=log)
     assert min(entry["rollout/group_age"] for entry in log.log) >= 0.0
+
+
+@pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
+def test_terminal_credit_is_not_discounted_by_default(algorithm: type[OrderPPO | OrderA2C]) -> None:
+    assert algorithm("MlpPolicy", "CartPole-v1", device="cpu").gamma == 0.99
+    assert algorithm("MlpPolicy", "CartPole-v1", credit="terminal", device="cpu").gamma == 1.0
+    assert algorithm("MlpPolicy", "CartPole-v1", credit="terminal", gamma=0.9, device="cpu").gamma == 0.9

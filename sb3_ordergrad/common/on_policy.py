@@ -19,6 +19,14 @@ from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_obje
 _TAIL = parse_objective("cvar:0.1")
 
 
+def default_gamma(credit: str) -> float:
+    """
+    :param credit: the credit
+    :return: the discount factor where the user names none (evidence: docs/results.md)
+    """
+    return 1.0 if credit == "terminal" else 0.99
+
+
 class OrderMixin:
     """
     Replace the rewards of a rollout by pseudo-rewards that sum to the transformed return of each episode, before SB3 trains.

@@ -23,7 +23,7 @@ DEFAULT_ENV = "FragileHalfCheetah-v0"
 DEFAULT_OBJECTIVES = ["mean", "cvar:0.25"]
 DEFAULT_SEEDS = 3
 # The shorter setting of `--demo`: what it takes to see the difference in a few minutes on two cores
-DEMO_STEPS = 300_000
+DEMO_STEPS = 600_000
 DEMO_SEEDS = 2
 MIN_EVAL_EPISODES = max(k or 1 for _, k in SUMMARY.values())
 

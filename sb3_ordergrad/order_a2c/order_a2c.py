@@ -6,7 +6,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_ordergrad.common.on_policy import OrderMixin
+from sb3_ordergrad.common.on_policy import OrderMixin, default_gamma
 from sb3_ordergrad.lstatistics import ObjectiveLike
 
 SelfOrderA2C = TypeVar("SelfOrderA2C", bound="OrderA2C")
@@ -30,7 +30,8 @@ class OrderA2C(OrderMixin, A2C):
         of the current progress remaining (from 1 to 0)
     :param n_steps: The number of steps to run for each environment per update
         (i.e. batch size is n_steps * n_env where n_env is number of environment copies running in parallel)
-    :param gamma: Discount factor
+    :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: a discount would hide the only
+        pseudo-reward of an episode from its early steps
     :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator.
         Equivalent to classic advantage when set to 1.
     :param ent_coef: Entropy coefficient for the loss calculation
@@ -80,7 +81,7 @@ class OrderA2C(OrderMixin, A2C):
         env: GymEnv | str,
         learning_rate: float | Schedule = 7e-4,
         n_steps: int = 5,
-        gamma: float = 0.99,
+        gamma: float | None = None,
         gae_lambda: float = 1.0,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
@@ -113,7 +114,7 @@ class OrderA2C(OrderMixin, A2C):
             env,
             learning_rate=learning_rate,
             n_steps=n_steps,
-            gamma=gamma,
+            gamma=default_gamma(credit) if gamma is None else gamma,
             gae_lambda=gae_lambda,
             ent_coef=ent_coef,
             vf_coef=vf_coef,

@@ -6,7 +6,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_ordergrad.common.on_policy import OrderMixin
+from sb3_ordergrad.common.on_policy import OrderMixin, default_gamma
 from sb3_ordergrad.lstatistics import ObjectiveLike
 
 SelfOrderPPO = TypeVar("SelfOrderPPO", bound="OrderPPO")
@@ -34,7 +34,8 @@ class OrderPPO(OrderMixin, PPO):
         See https://github.com/pytorch/pytorch/issues/29372
     :param batch_size: Minibatch size
     :param n_epochs: Number of epoch when optimizing the surrogate loss
-    :param gamma: Discount factor
+    :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: a discount would hide the only
+        pseudo-reward of an episode from its early steps
     :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator
     :param clip_range: Clipping parameter, it can be a function of the current progress
         remaining (from 1 to 0).
@@ -93,7 +94,7 @@ class OrderPPO(OrderMixin, PPO):
         n_steps: int = 2048,
         batch_size: int = 64,
         n_epochs: int = 10,
-        gamma: float = 0.99,
+        gamma: float | None = None,
         gae_lambda: float = 0.95,
         clip_range: float | Schedule = 0.2,
         clip_range_vf: float | Schedule | None = None,
@@ -129,7 +130,7 @@ class OrderPPO(OrderMixin, PPO):
             n_steps=n_steps,
             batch_size=batch_size,
             n_epochs=n_epochs,
-            gamma=gamma,
+            gamma=default_gamma(credit) if gamma is None else gamma,
             gae_lambda=gae_lambda,
             clip_range=clip_range,
             clip_range_vf=clip_range_vf,
