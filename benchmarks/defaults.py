@@ -48,7 +48,8 @@ def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
     params, return_to_date = VARIANTS[label]
     objective = "mean" if label.startswith(PPO) else OBJECTIVES[env_id]
     argv = ["--env", env_id, "--objectives", objective, "--seeds", str(args.seeds), "--return-to-date", return_to_date]
-    argv += ["--eval-episodes", str(EVAL_EPISODES[env_id]), "--out", str(args.out / env_id), "--params", *params.split()]
+    argv += ["--eval-episodes", str(EVAL_EPISODES[env_id]), "--out", str(args.out / env_id)]
+    argv += ["--params", *params.split()] if params else []
     if args.steps is not None:
         argv += ["--steps", str(args.steps)]
     return cli.plan(cli.make_parser().parse_args(argv))
