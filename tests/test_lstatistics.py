@@ -321,6 +321,16 @@ def test_grouped_advantages_equal_the_loop() -> None:
     np.testing.assert_allclose(tensor, expected, rtol=0, atol=1e-6)
 
 
+def test_grouped_advantages_of_whole_numbers() -> None:
+    x, ids = [1, 5, 2, 9, 4], [0, 0, 1, 1, 1]
+    # the group 2, 9, 4: each less the mean of the two others
+    expected = [-4.0, 4.0, -4.5, 6.0, -1.5]
+    np.testing.assert_allclose(grouped_advantages(np.array(x), np.array(ids), 1, "max"), expected, atol=1e-14)
+    tensor = grouped_advantages(th.tensor(x), th.tensor(ids), 1, "max")
+    assert tensor.dtype == th.float32
+    np.testing.assert_allclose(tensor, expected, atol=1e-6)
+
+
 def test_groups_at_the_limit() -> None:
     x, ids = np.array([1.0, 5.0, 2.0, 9.0, 4.0]), np.array([0, 0, 1, 1, 1])
     np.testing.assert_array_equal(grouped_advantages(x, ids, 2, "max")[:2], [0.0, 0.0])
@@ -347,8 +357,9 @@ def test_returns_that_are_not_finite(bad: float, n: int) -> None:
         statistic.influence(np.zeros(2), x[1, 1:])
     with pytest.raises(ValueError, match=f"x holds {bad}"):
         statistic.influence(x, np.zeros(n - 1))
-    with pytest.raises(ValueError, match="finite"):
-        grouped_advantages(x[1], np.zeros(n), 5, "max")
+    for one in (x[1], th.as_tensor(x[1]), th.as_tensor(x[1], dtype=th.bfloat16)):
+        with pytest.raises(ValueError, match=f"x holds {bad}.*must be finite"):
+            grouped_advantages(one, np.zeros(n), 5, "max")
 
 
 def test_large_finite_returns_are_no_error() -> None:

@@ -122,11 +122,11 @@ class LStatistic:
         :return: the shape of x
         """
         # NumPy alone: short vectors, for which a torch call costs more than its work
-        points, knots = _to_array(x), np.sort(_to_array(others))
+        points, knots = to_array(x), np.sort(to_array(others))
         if knots.shape != (self.group_size - 1,):
             raise ValueError(f"others has shape {knots.shape}, needs (group_size - 1,) = ({self.group_size - 1},)")
-        _check_finite(points, "x")
-        _check_finite(knots, "others")
+        check_finite(points, "x")
+        check_finite(knots, "others")
         slopes, losses = self.influence_constants
         gaps = np.diff(knots)
         heights = np.zeros_like(knots)
@@ -136,7 +136,7 @@ class LStatistic:
         rank = np.searchsorted(knots, points, side="right")
         knot = np.maximum(rank - 1, 0)
         phi = heights[knot] + slopes[rank] * (points - knots[knot])
-        return th.as_tensor(phi).to(_floating(x)) if isinstance(x, th.Tensor) else phi
+        return th.as_tensor(phi).to(floating(x)) if isinstance(x, th.Tensor) else phi
 
     def _shifted_value(self, x: ArrayT, factor: float) -> ArrayT:
         tensor, restore = _to_tensor(x)
@@ -197,16 +197,25 @@ class LStatistic:
 def _to_tensor(x: ArrayT) -> tuple[th.Tensor, Callable[[th.Tensor], ArrayT]]:
     """The input as a floating tensor, and the function that turns a result into the kind of the input."""
     if isinstance(x, th.Tensor):
-        return _floating(x), lambda tensor: tensor
+        return floating(x), lambda tensor: tensor
     array = np.ascontiguousarray(x, dtype=np.float64)
     return th.from_numpy(array if array.flags.writeable else array.copy()), lambda tensor: tensor.numpy()[()]
 
 
-def _to_array(x: ArrayT) -> np.ndarray:
-    return np.asarray(x.detach().cpu() if isinstance(x, th.Tensor) else x, dtype=np.float64)
+def to_array(x: ArrayT) -> np.ndarray:
+    """
+    :param x: array or tensor, of any device and dtype
+    :return: float64 array without a gradient
+    """
+    # NumPy does not know bfloat16
+    return np.asarray(x.detach().cpu().double() if isinstance(x, th.Tensor) else x, dtype=np.float64)
 
 
-def _floating(x: th.Tensor) -> th.Tensor:
+def floating(x: th.Tensor) -> th.Tensor:
+    """
+    :param x: any tensor
+    :return: it, whole numbers as torch's default floating type
+    """
     return x if x.is_floating_point() else x.to(th.get_default_dtype())
 
 
@@ -216,10 +225,15 @@ def _check_source(derived: th.Tensor, source: th.Tensor) -> None:
     sum costs a tenth of a test of every value, and where it merely overflows the second look finds nothing.
     """
     if not math.isfinite(derived.detach().sum().item()):
-        _check_finite(_to_array(source), "x")
+        check_finite(to_array(source), "x")
 
 
-def _check_finite(values: np.ndarray, name: str) -> None:
+def check_finite(values: np.ndarray, name: str) -> None:
+    """
+    :param values: returns, any shape
+    :param name: what the message calls them
+    :raises ValueError: if one is NaN or infinite
+    """
     finite = np.isfinite(values)
     if not finite.all():
         raise ValueError(f"{name} holds {values[~finite][0]}, returns must be finite; remove such episodes")

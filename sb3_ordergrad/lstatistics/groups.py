@@ -3,7 +3,7 @@
 import numpy as np
 import torch as th
 
-from sb3_ordergrad.lstatistics.estimators import ArrayT, LStatistic
+from sb3_ordergrad.lstatistics.estimators import ArrayT, LStatistic, check_finite, floating, to_array
 from sb3_ordergrad.lstatistics.objectives import ObjectiveLike, check_k, parse_objective
 
 
@@ -20,7 +20,7 @@ def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: Object
     """
     if isinstance(x, th.Tensor):
         _, inverse = th.unique(th.as_tensor(group_ids, device=x.device), return_inverse=True)
-        returns, members = x.detach(), inverse.cpu().numpy()
+        returns, members = floating(x.detach()), inverse.cpu().numpy()
     else:
         returns = th.from_numpy(np.array(x, dtype=np.float64))
         _, members = np.unique(np.asarray(group_ids), return_inverse=True)
@@ -28,8 +28,7 @@ def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: Object
         raise ValueError(
             f"x and group_ids need one shape (n,), got {tuple(returns.shape)} and {tuple(members.shape)}; flatten both"
         )
-    if not bool(th.isfinite(returns).all()):
-        raise ValueError("x holds values that are not finite, returns must be finite; remove such episodes")
+    check_finite(to_array(returns), "x")
     objective, k = parse_objective(objective), check_k(k)
     # an impossible objective is an error even where no group is large enough
     objective.rank_weights(int(k))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sb3_ordergrad.lstatistics.estimators import LStatistic
+from sb3_ordergrad.lstatistics.estimators import LStatistic, check_finite
 
 
 class GroupInfluence:
@@ -23,8 +23,7 @@ class GroupInfluence:
         group = np.asarray(group, dtype=np.float64)
         if group.shape != (size,):
             raise ValueError(f"group has shape {group.shape}, needs (group_size,) = ({size},)")
-        if not np.isfinite(group).all():
-            raise ValueError(f"group holds {group[~np.isfinite(group)][0]}, returns must be finite; remove such episodes")
+        check_finite(group, "group")
         order = np.argsort(group, kind="stable")
         self.ordered = group[order]
         self.rank = np.empty(size, dtype=np.int64)
