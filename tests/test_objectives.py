@@ -321,6 +321,8 @@ def test_interpolation_of_vectors_and_of_equal_objectives() -> None:
         ("harel_davies:0.5", 8, ["'harrell_davis:0.25'"]),
         ("cvar(0.1)", 8, ["'cvar(0.1)'", "position 4", "'cvar:0.25'"]),
         ("zzz", 8, ["'zzz'", "valid presets: mean"]),
+        ("1e400*mean", 8, ["'inf*mean'", "must be a finite number"]),
+        ("max - gini/1e-320", 8, ["inf*gini'", "must be a finite number"]),
         ([1.0, math.nan], 2, ["finite"]),
         ([1.0, math.inf], 2, ["finite"]),
         ([[1.0, 2.0]], 2, ["(1, 2)"]),

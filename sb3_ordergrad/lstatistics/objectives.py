@@ -84,6 +84,9 @@ class Objective:
         :return: shape ``(n,)``, float64, ascending rank order
         :raises ValueError: if the objective is not defined for n ranks
         """
+        for coefficient, _ in self.terms:
+            if not math.isfinite(coefficient):
+                raise ValueError(f"objective {str(self)!r}: the factor {coefficient} must be a finite number, such as 0.5")
         return np.sum([coefficient * atom.weights(n) for coefficient, atom in self.terms], axis=0)
 
     def __add__(self, other: "ObjectiveLike") -> "Objective":
