@@ -1,5 +1,6 @@
-"""The mean with dense credit is PPO / A2C, bit for bit."""
+"""The mean is PPO / A2C, bit for bit, with every credit but the terminal one; all parameters are the parent's and ours."""
 
+import inspect
 from typing import Any
 
 import gymnasium as gym
@@ -51,7 +52,8 @@ def test_parameters_have_the_same_bits(algorithm: type[BaseAlgorithm], normalize
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"k": 1, "group_size": 2}, {"anneal": 0.5}, {"value_scale": 0.1}, {"objective_text": "cvar:1"}]
+    "kwargs",
+    [{"k": 1, "group_size": 2}, {"anneal": 0.5}, {"value_scale": 0.1}, {"objective_text": "cvar:1"}, {"credit": "projected"}],
 )
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_whatever_the_other_parameters(algorithm: type[BaseAlgorithm], kwargs: dict[str, Any]) -> None:
@@ -88,3 +90,19 @@ def test_continued_and_reloaded(algorithm: type[BaseAlgorithm], tmp_path: Any) -
         loaded.set_random_seed(3)
         models.append(loaded.learn(80))
     assert_same_parameters(*models)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_parameters_of_the_parent(algorithm: type[BaseAlgorithm]) -> None:
+    """The parent's parameters come first, in its order, with its defaults; gamma alone depends on the credit."""
+    parents, ours = (list(inspect.signature(cls.__init__).parameters.values()) for cls in (parent_of(algorithm), algorithm))
+    own = [parameter.name for parameter in ours if parameter.name not in {one.name for one in parents}]
+    assert own == ["objective", "k", "group_size", "credit", "anneal", "anneal_from", "group_by", "value_scale"]
+    shared = {parameter.name: parameter.default for parameter in ours if parameter.name not in own}
+    assert list(shared) == [parameter.name for parameter in parents]
+    assert shared == {parameter.name: parameter.default for parameter in parents} | {"gamma": None}
+    # the remaining ones follow, ahead of SB3's private last one
+    assert [parameter.name for parameter in ours][-len(own) - 1 :] == [*own, "_init_setup_model"]
+    assert (
+        inspect.signature(algorithm.learn).parameters.keys() == inspect.signature(parent_of(algorithm).learn).parameters.keys()
+    )
