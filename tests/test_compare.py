@@ -1,6 +1,7 @@
 """The main job end to end on CartPole: files, restarts, interruptions, errors."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -231,6 +232,17 @@ def test_files_of_others_are_not_overwritten(conf_dir: Path, tmp_path: Path, cap
         cli.main(arguments(conf_dir, tmp_path))
     assert "holds returns.csv that this command did not write" in capsys.readouterr().err
     assert (tmp_path / "returns.csv").read_text() == "mine"
+
+
+def test_missing_matplotlib_is_told_before_training(
+    conf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
+    with pytest.raises(SystemExit):
+        cli.main(arguments(conf_dir, tmp_path / "out"))
+    assert "pip install 'sb3_ordergrad[plots]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_run_does_not_take_the_others_along(

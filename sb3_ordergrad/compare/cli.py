@@ -14,7 +14,7 @@ import gymnasium as gym
 
 from sb3_ordergrad.compare import settings
 from sb3_ordergrad.compare.run import RunSpec
-from sb3_ordergrad.compare.study import OUTPUTS, check_out, run_all, write_report
+from sb3_ordergrad.compare.study import OUTPUTS, check_out, check_pictures, run_all, write_report
 from sb3_ordergrad.evaluation import SUMMARY
 
 T = TypeVar("T")
@@ -161,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         specs = plan(args)
         out = Path(specs[0].out)
         check_out(out)
+        check_pictures()
         check_runs(specs)
         out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:

@@ -1,5 +1,6 @@
 """All runs of a comparison: train them side by side, then write tables and pictures of what came out."""
 
+import importlib.util
 import sys
 import threading
 import traceback
@@ -27,7 +28,7 @@ DEFAULT_TAIL = 0.25
 
 def label(spec: RunSpec) -> str:
     """
-    The objective as tables show it; the mean with dense credit and no annealing is the plain algorithm, and says so.
+    The objective as tables show it; the mean is the plain algorithm, and says so, unless it is annealed or paid at the end.
     """
     is_mean = spec.objective.strip().lower() == "mean"
     is_plain = spec.settings.get("credit") != "terminal" and not spec.settings.get("anneal")
@@ -41,6 +42,14 @@ def check_out(out: Path) -> None:
     foreign = [name for name in OUTPUTS if (out / name).exists()]
     if foreign and not (out / MANIFEST).exists():
         raise ValueError(f"--out {out} holds {', '.join(foreign)} that this command did not write: choose another folder.")
+
+
+def check_pictures() -> None:
+    """
+    :raises ValueError: if matplotlib is missing, which the report needs once all runs are trained
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("The pictures need matplotlib, an extra of this package: pip install 'sb3_ordergrad[plots]'.")
 
 
 def _try_run(spec: RunSpec) -> str | None:
