@@ -113,6 +113,12 @@ def test_constructor_kwargs() -> None:
     assert len(kwargs) == 3
 
 
+@pytest.mark.parametrize("text", ["linear_3e-4", "lin_", "fast"])
+def test_bad_schedule(text: str) -> None:
+    with pytest.raises(ValueError, match=f"learning_rate = '{text}' must be a number or lin_"):
+        settings.constructor_kwargs({"learning_rate": text})
+
+
 @pytest.mark.parametrize("algo_class", [OrderPPO, OrderA2C])
 def test_own_and_inherited_parameters_are_known(algo_class: type) -> None:
     names = settings.constructor_parameters(algo_class)

@@ -181,14 +181,22 @@ def normalize_kwargs(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     return kwargs if gamma is None or "gamma" in kwargs else {**kwargs, "gamma": gamma}
 
 
+def _read_schedule(key: str, text: str) -> float | LinearSchedule:
+    """``lin_x`` falls from x to 0 over the training; YAML reads 3e-4 without a dot as a string."""
+    try:
+        value = float(text.removeprefix("lin_"))
+    except ValueError:
+        raise ValueError(f"{key} = {text!r} must be a number or lin_ and a number, such as 3e-4 or lin_3e-4.") from None
+    return LinearSchedule(value, 0.0, 1.0) if text.startswith("lin_") else value
+
+
 def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords of the algorithm: all that is not reserved, with ``lin_x`` schedules and dictionaries in text resolved."""
     kwargs = {key: value for key, value in settings.items() if key not in (*RESERVED, *UNSUPPORTED)}
     for key in SCHEDULES:
         value = kwargs.get(key)
         if isinstance(value, str):
-            # YAML reads 3e-4 without a dot as a string
-            kwargs[key] = LinearSchedule(float(value[4:]), 0.0, 1.0) if value.startswith("lin_") else float(value)
+            kwargs[key] = _read_schedule(key, value)
     for key in ("policy_kwargs", "rollout_buffer_kwargs"):
         if key in kwargs:
             kwargs[key] = evaluate_text(kwargs[key])
