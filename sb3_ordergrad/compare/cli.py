@@ -97,7 +97,7 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     """
     The runs that the options ask for.
 
-    Runs of ``mean`` take the settings of the plain algorithm (``ppo.yml``), an honest baseline with its own tuning; all
+    Runs of ``mean`` take the settings of the plain algorithm (``ppo.yml``), a baseline that can be tuned on its own; all
     others those of ``<algo>.yml``. Both are trained for the same number of steps.
 
     :param args: parsed options
