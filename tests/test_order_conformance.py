@@ -17,7 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
-from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_defaults, small
+from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_defaults, recorded, small
 
 from sb3_ordergrad import OrderA2C, OrderPPO
 from sb3_ordergrad.common.credit import CREDITS
@@ -49,11 +49,6 @@ ACTIONS = {
 
 def finite(model: BaseAlgorithm) -> bool:
     return all(np.isfinite(value).all() for value in parameters_of(model).values())
-
-
-def recorded(model: Any) -> list[float]:
-    """The returns that were ranked last, oldest first."""
-    return [value for value, _ in model._episode_memory.recent.get("", [])]
 
 
 def logged_numbers(log: RolloutLog) -> list[float]:

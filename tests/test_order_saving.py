@@ -9,7 +9,7 @@ import pytest
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_of, small
+from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_of, recorded, small
 
 from sb3_ordergrad import OrderA2C, OrderPPO
 from sb3_ordergrad.common.credit import CREDITS
@@ -23,10 +23,6 @@ RANKED: dict[str, Any] = {"objective": "cvar:0.5", "k": 2, "group_size": 4}
 def trained(algorithm: type[BaseAlgorithm], n_envs: int = 2, **kwargs: Any) -> Any:
     env = make_vec_env(ToyEnv, n_envs=n_envs, seed=0, env_kwargs={"lengths": [3, 5]})
     return algorithm("MlpPolicy", env, **small(algorithm, **RANKED | kwargs)).learn(20 * n_envs)
-
-
-def recorded(model: Any) -> list[float]:
-    return [value for value, _ in model._episode_memory.recent.get("", [])]
 
 
 @pytest.mark.parametrize("credit", CREDITS)

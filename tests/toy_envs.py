@@ -137,6 +137,14 @@ def parameters_of(model: BaseAlgorithm) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy().copy() for name, value in model.policy.state_dict().items()}
 
 
+def recorded(model: Any) -> list[float]:
+    """
+    :param model: OrderPPO or OrderA2C without groups
+    :return: the returns that were ranked last, oldest first
+    """
+    return [value for value, _ in model._episode_memory.recent.get("", [])]
+
+
 def assert_same_parameters(first: BaseAlgorithm, second: BaseAlgorithm) -> None:
     """
     :param first: a model
