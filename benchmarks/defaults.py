@@ -27,20 +27,23 @@ PPO = "PPO"
 VARIANTS: dict[str, tuple[str, str]] = {
     PPO: ("", "yes"),
     "PPO, without ReturnToDate": ("", "no"),
+    "PPO, lambda 0.8": ("gae_lambda:0.8", "yes"),
     "projected": ("credit:projected", "yes"),
     "dense": ("credit:dense", "yes"),
-    "terminal, gamma 1": ("credit:terminal gamma:1.0", "yes"),
+    "terminal, gamma 1, lambda 0.95": ("credit:terminal gamma:1.0 gae_lambda:0.95", "yes"),
     "projected, without ReturnToDate": ("credit:projected", "no"),
     "dense, without ReturnToDate": ("credit:dense", "no"),
-    "terminal, gamma 1, without ReturnToDate": ("credit:terminal gamma:1.0", "no"),
-    "terminal, gamma 0.99": ("credit:terminal gamma:0.99", "yes"),
+    "terminal, gamma 1, lambda 0.95, without ReturnToDate": ("credit:terminal gamma:1.0 gae_lambda:0.95", "no"),
+    "terminal, gamma 0.99, lambda 0.95": ("credit:terminal gamma:0.99 gae_lambda:0.95", "yes"),
+    "projected, lambda 0.8": ("credit:projected gae_lambda:0.8", "yes"),
+    "projected, lambda 0.95": ("credit:projected gae_lambda:0.95", "yes"),
+    "dense, lambda 0.95": ("credit:dense gae_lambda:0.95", "yes"),
     "projected, gamma 1, lambda 0.98": ("credit:projected gamma:1.0 gae_lambda:0.98", "yes"),
     "dense, gamma 1, lambda 0.98": ("credit:dense gamma:1.0 gae_lambda:0.98", "yes"),
     "projected, normalize_advantage=False": ("credit:projected normalize_advantage:False", "yes"),
     "projected, value_scale 0.1": ("credit:projected value_scale:0.1", "yes"),
     "projected, value_scale 10": ("credit:projected value_scale:10.0", "yes"),
 }
-LEVELS = ("mean", "cvar:0.5", "cvar:0.25", "cvar:0.1", "cvar:0.05")
 
 
 def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
