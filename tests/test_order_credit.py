@@ -13,7 +13,7 @@ from toy_envs import RolloutLog, ToyEnv, small
 from sb3_ordergrad import OrderA2C, OrderPPO
 from sb3_ordergrad.common.credit import CREDITS
 from sb3_ordergrad.common.episodes import Episode
-from sb3_ordergrad.common.groups import EpisodeMemory, TransformedReturn
+from sb3_ordergrad.common.groups import MAX_GROUPS, EpisodeMemory, TransformedReturn
 from sb3_ordergrad.common.projection import RemainingReturn
 from sb3_ordergrad.common.value_scale import ValueScale
 from sb3_ordergrad.lstatistics import parse_objective, rank_weights
@@ -230,7 +230,7 @@ def test_hand_computed_influence() -> None:
     it max(2, 6), so phi = 2 (4 - 6) = -4. Episode 1: (2 + 6) / 2 - 6 = -2, phi = -4. Episode 2: 6 - 2 = 4, phi = 8.
     """
     episodes = [Episode(0, step, "", value, np.zeros(1)) for step, value in enumerate([0.0, 2.0, 6.0])]
-    group = EpisodeMemory(3).add(episodes, 3)[""]
+    group = EpisodeMemory(3).add(episodes, [], 3)[""]
     phi = TransformedReturn(group, 2, parse_objective("max"))
     np.testing.assert_allclose(phi(np.array([0.0, 2.0, 6.0]), np.arange(3)), [-4.0, -4.0, 8.0], atol=1e-12)
     # an episode under way meets the most recent two, 2 and 6: at 4 the mean of max(4,2), max(4,6) is 5, phi = 2 (5 - 6) = -2
@@ -241,7 +241,7 @@ def test_memory_keeps_the_most_recent() -> None:
     memory = EpisodeMemory(3)
 
     def add(values: list[float], n_timesteps: int, key: str = "") -> dict[str, Any]:
-        return memory.add([Episode(0, 0, key, value, np.zeros(1)) for value in values], n_timesteps)
+        return memory.add([Episode(0, 0, key, value, np.zeros(1)) for value in values], ["", "empty"], n_timesteps)
 
     assert add([1.0, 2.0], 10)[""].returns.tolist() == [1.0, 2.0]
     group = add([3.0, 4.0], 7)[""]
@@ -252,6 +252,25 @@ def test_memory_keeps_the_most_recent() -> None:
     groups = add([9.0], 50, "other")
     assert groups["other"].returns.tolist() == [9.0]
     assert (groups[""].returns.tolist(), groups[""].n_new) == ([6.0, 7.0, 8.0], 0)
+    # a group without an episode in sight is not looked at, but kept
+    assert list(memory.add([], [""], 1)) == [""]
+    assert list(memory.add([], ["other"], 1)) == ["other"]
+
+
+def test_memory_forgets_the_groups_not_seen_for_longest() -> None:
+    memory = EpisodeMemory(3)
+    for number in range(2 * MAX_GROUPS):
+        memory.add([Episode(0, 0, str(number), 1.0, np.zeros(1))], ["0"], 1)
+    assert len(memory.recent) == MAX_GROUPS
+    assert "0" in memory.recent and "1" not in memory.recent and str(2 * MAX_GROUPS - 1) in memory.recent
+
+
+@ALGORITHMS
+def test_fractional_k_waits_for_enough_episodes(algorithm: type[BaseAlgorithm]) -> None:
+    """With k = 2.5 a group of 3 cannot be ranked: leaving one out leaves fewer than k."""
+    scripts = [([1], RNG.normal(size=31).tolist(), [""])]
+    log = train(algorithm, scripts, 3, 2, objective="max", k=2.5, group_size=4)
+    assert np.isfinite(log.rewards).all()
 
 
 def test_remaining_return_by_hand() -> None:
@@ -265,6 +284,10 @@ def test_remaining_return_by_hand() -> None:
     # two more episodes halve the weight of the first two
     remaining.update([Episode(0, 0, "", 8.0, np.array([0.0])), Episode(0, 0, "", 8.0, np.array([0.0]))])
     np.testing.assert_allclose(remaining(np.arange(3)), [(0.5 * 10 + 16) / 3, 3.5, 3.0])
+    # steps that no episode has reached for long are forgotten: the last step that was reached speaks for them
+    for _ in range(100):
+        remaining.update([Episode(0, 0, "", -8.0, np.array([0.0]))])
+    np.testing.assert_allclose(remaining(np.arange(3)), [-8.0, -8.0, -8.0])
 
 
 def test_value_scale_is_the_deviation_of_discounted_sums() -> None:
@@ -274,11 +297,19 @@ def test_value_scale_is_the_deviation_of_discounted_sums() -> None:
     for step in range(40):
         sums = np.where(starts[step], 0.0, 0.9 * sums) + rewards[step]
         expected.append(sums)
-    scale = ValueScale(3, 0.9)
+    scale = value_scale(3)
     # split over rollouts; SB3's running estimate starts with a ten-thousandth of an observation
     scale.update(rewards[:11], starts[:11].astype(float))
     np.testing.assert_allclose(scale.update(rewards[11:], starts[11:].astype(float)), np.std(expected), rtol=1e-3)
-    assert ValueScale(2, 0.9).update(np.zeros((5, 2)), np.zeros((5, 2))) >= 1e-4
+    assert value_scale(2).update(np.zeros((5, 2)), np.zeros((5, 2))) >= 1e-4
+    # one-step episodes that all pay the same
+    np.testing.assert_allclose(value_scale(2).update(np.full((50, 2), -7.0), np.ones((50, 2))), 0.7, rtol=1e-3)
+
+
+def value_scale(n_envs: int) -> ValueScale:
+    scale = ValueScale()
+    scale.restart(n_envs, 0.9)
+    return scale
 
 
 @ALGORITHMS

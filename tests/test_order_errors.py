@@ -24,6 +24,7 @@ BAD = [
     ({"anneal_from": "meen", "anneal": 0.5}, ["'meen'", "mean"]),
     ({"k": 32}, ["k=32", "group_size=32", "k <= 31", "group_size >= 33"]),
     ({"k": 4, "group_size": 3}, ["k=4", "k <= 2", "group_size >= 5"]),
+    ({"k": 15.5, "group_size": 16}, ["k=15.5", "k <= 15", "group_size >= 17"]),
     ({"k": 0}, ["0", ">= 1"]),
     ({"k": float("nan")}, ["nan", ">= 1"]),
     ({"k": "16"}, ["'16'", ">= 1"]),

@@ -69,8 +69,10 @@ def update_remaining(remaining: dict[str, RemainingReturn], finished: list[Episo
     :param finished: the episodes that ended in this rollout
     :param half_life: of a new group's memory, in episodes
     """
-    for key in {episode.key for episode in finished}:
-        episodes = [episode for episode in finished if episode.key == key]
+    by_key: dict[str, list[Episode]] = {}
+    for episode in finished:
+        by_key.setdefault(episode.key, []).append(episode)
+    for key, episodes in by_key.items():
         remaining.setdefault(key, RemainingReturn(half_life)).update(episodes)
 
 

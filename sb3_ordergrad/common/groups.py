@@ -9,6 +9,9 @@ import numpy as np
 from sb3_ordergrad.common.episodes import Episode
 from sb3_ordergrad.lstatistics import GroupInfluence, LStatistic, Objective
 
+# groups that are remembered, the most recent ones: keys without end must not fill the memory and the saved model
+MAX_GROUPS = 1000
+
 
 class Group(NamedTuple):
     """
@@ -26,7 +29,7 @@ class Group(NamedTuple):
 
 class EpisodeMemory:
     """
-    The most recent episodes of each group.
+    The most recent episodes of each of the ``MAX_GROUPS`` most recent groups.
 
     :param group_size: size up to which the episodes of a rollout are topped up with earlier ones
     """
@@ -38,22 +41,28 @@ class EpisodeMemory:
         # the model's own count starts again with each training
         self.timestep = 0
 
-    def add(self, finished: list[Episode], n_timesteps: int) -> dict[str, Group]:
+    def add(self, finished: list[Episode], under_way: list[str], n_timesteps: int) -> dict[str, Group]:
         """
         :param finished: episodes that ended in this rollout
+        :param under_way: groups of the episodes under way
         :param n_timesteps: timesteps of this rollout, over all environments
-        :return: all groups, those without an episode in this rollout too
+        :return: the groups of these episodes, as far as they have members
         """
         self.timestep += n_timesteps
-        new: dict[str, list[tuple[float, int]]] = {}
+        new: dict[str, list[tuple[float, int]]] = {key: [] for key in under_way}
         for episode in finished:
             new.setdefault(episode.key, []).append((episode.episode_return, self.timestep))
         groups = {}
-        for key in [*self.recent, *(key for key in new if key not in self.recent)]:
-            members = (self.recent.get(key, []) + new.get(key, []))[-max(self.group_size, len(new.get(key, []))) :]
+        for key, added in new.items():
+            members = (self.recent.pop(key, []) + added)[-max(self.group_size, len(added)) :]
+            if not members:
+                continue
             self.recent[key] = members[-self.group_size :]
             returns, ended_at = zip(*members, strict=True)
-            groups[key] = Group(np.array(returns), self.timestep - np.array(ended_at), len(new.get(key, [])))
+            groups[key] = Group(np.array(returns), self.timestep - np.array(ended_at), len(added))
+        # in the order in which they were last seen
+        for key in list(self.recent)[:-MAX_GROUPS]:
+            del self.recent[key]
         return groups
 
 
@@ -74,7 +83,7 @@ class TransformedReturn:
     """
     ``phi_i(x)``: the transformed return of episode i, had it returned x (design: the influence of one episode).
 
-    A group of at most k episodes cannot be ranked yet: there phi is x.
+    A group of fewer than k + 1 episodes cannot be ranked yet: there phi is x.
 
     :param group: the group
     :param k: sample size K
@@ -85,7 +94,7 @@ class TransformedReturn:
         self.n_old = len(group.returns) - group.n_new
         self.finished: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
         self.slope = 1.0
-        if len(group.returns) <= k:
+        if len(group.returns) < k + 1:
             return
         self.lstatistic = l_statistic(len(group.returns), k, objective)
         self.slope = float(self.lstatistic.rank_weights.sum())

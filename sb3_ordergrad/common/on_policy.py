@@ -1,5 +1,6 @@
 """What OrderPPO and OrderA2C add to SB3's on-policy loop."""
 
+from math import ceil
 from numbers import Integral, Real
 from typing import Any
 
@@ -70,7 +71,7 @@ class OrderMixin:
         if self._remaining is None:
             self._remaining = {}
         if self._value_scale is None:
-            self._value_scale = ValueScale(self.n_envs, self.gamma)
+            self._value_scale = ValueScale()
         self._value_scale.restart(self.n_envs, self.gamma)
 
     def _check_order_parameters(self) -> None:
@@ -81,10 +82,11 @@ class OrderMixin:
         rank_weights(self.anneal_from, self.k)
         if isinstance(self.group_size, bool) or not isinstance(self.group_size, Integral) or self.group_size < 2:
             raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2, such as 32.")
-        if self.k >= self.group_size:
+        if self.k > self.group_size - 1:
             raise ValueError(
-                f"k={self.k} must be below group_size={self.group_size}: each episode is compared with samples of k others. "
-                f"Use k <= {self.group_size - 1} or group_size >= {int(self.k) + 1}."
+                f"k={self.k} must be below group_size={self.group_size} by at least 1: "
+                "each episode is compared with samples of k others. "
+                f"Use k <= {self.group_size - 1} or group_size >= {ceil(self.k) + 1}."
             )
         if self.credit not in CREDITS:
             raise ValueError(f"credit={self.credit!r} must be one of {', '.join(map(repr, CREDITS))}.")
@@ -126,7 +128,7 @@ class OrderMixin:
         """
         assert self._episode_memory is not None and self._remaining is not None and self._value_scale is not None
         recorder, buffer = self._recorder, self.rollout_buffer
-        groups = self._episode_memory.add(recorder.finished, buffer.rewards.size)
+        groups = self._episode_memory.add(recorder.finished, recorder.keys, buffer.rewards.size)
         fraction = self.anneal_fraction
         start, target = parse_objective(self.anneal_from), parse_objective(self.objective)
         objective = interpolate_objective(start, target, fraction)
@@ -140,6 +142,7 @@ class OrderMixin:
         rewards = pseudo_rewards(recorder, transforms, self.credit, self._remaining)
         if self.credit == "projected":
             update_remaining(self._remaining, recorder.finished, self.group_size)
+            self._remaining = {key: one for key, one in self._remaining.items() if key in self._episode_memory.recent}
         scale = self.value_scale / self._value_scale.update(rewards, buffer.episode_starts)
         buffer.rewards[:] = scale * rewards
         buffer.compute_returns_and_advantage(last_values, dones)
@@ -148,7 +151,7 @@ class OrderMixin:
 
     def _log_groups(self, groups: list[Group], target: Objective, fraction: float) -> None:
         self.logger.record("train/anneal_fraction", fraction)
-        ranked = [group for group in groups if len(group.returns) > self.k]
+        ranked = [group for group in groups if len(group.returns) >= self.k + 1]
         self.logger.record("rollout/ranked_groups", len(ranked))
         if not groups:
             return

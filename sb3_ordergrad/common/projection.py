@@ -32,6 +32,8 @@ class RemainingReturn:
         fade = 0.5 ** (len(episodes) / self.half_life)
         self.sums *= fade
         self.counts *= fade
+        forgotten = self.counts < 1e-6
+        self.sums[forgotten] = self.counts[forgotten] = 0.0
         for episode in episodes:
             length = len(episode.collected)
             self.sums[:length] += episode.episode_return - episode.collected
