@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
+from sb3_ordergrad.evaluation import cvar
 
 Policy = Callable[[gym.Env], Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -94,19 +95,6 @@ def rollout_returns(env: gym.Env, policy: Policy, n_episodes: int, seed: int) ->
     return returns, n_steps
 
 
-def cvar(returns: np.ndarray, level: float) -> float:
-    """
-    Mean of the lowest ``level`` of the sample, the last episode fractionally.
-
-    :param returns: ``(n,)``
-    :param level: in (0, 1]
-    :return: the empirical CVaR
-    """
-    ordered = np.sort(returns)
-    weights = np.clip(level * len(ordered) - np.arange(len(ordered)), 0.0, 1.0)
-    return float(weights @ ordered / weights.sum())
-
-
 def maze_speed(n_steps: int = 200_000) -> float:
     """
     :param n_steps: number of timed steps
@@ -142,7 +130,7 @@ def main() -> None:
             env = gym.make(env_id)
             returns, n_steps = rollout_returns(env, policy, args.episodes, args.seed)
             env.close()
-            figures = [returns.mean(), cvar(returns, 0.1), cvar(returns, 0.05), *np.quantile(returns, QUANTILES)]
+            figures = [returns.mean(), float(cvar(returns, 0.1)), float(cvar(returns, 0.05)), *np.quantile(returns, QUANTILES)]
             print(f"| {env_id} | {name} | " + " | ".join(f"{x:.1f}" for x in figures) + f" | {n_steps / args.episodes:.1f} |")
     print(f"\nGuardedMaze alone: {maze_speed():,.0f} steps per second")
 

@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import torch as th
+import yaml
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
@@ -162,3 +163,18 @@ def test_unknown_class() -> None:
         settings.load_class("sb3_ordergrad.envs.Nothing")
     with pytest.raises(ValueError, match="Cannot import 'Nothing'"):
         settings.load_class("Nothing")
+
+
+@pytest.mark.parametrize("algo", list(settings.ALGOS))
+def test_every_entry_of_the_package_builds(algo: str) -> None:
+    path, plain = settings.ALGOS[algo]
+    for name in (algo, plain):
+        entries = yaml.safe_load((settings.hyperparameter_folder() / f"{name}.yml").read_text())
+        for env_id in entries:
+            entry = settings.load_settings(name, "CartPole-v1" if env_id == "default" else env_id)
+            objective = "mean" if name == plain else entry.pop("objective")
+            steps = entry.pop("n_timesteps")
+            settings.check_settings(entry, settings.load_class(path))
+            model, _ = settings.make_model(algo, "CartPole-v1" if env_id == "default" else env_id, objective, entry, 0)
+            assert isinstance(model, OrderPPO | OrderA2C)
+            assert (float(steps) > 0, model.objective, model.n_envs) == (True, objective, entry.get("n_envs", 1))
