@@ -64,3 +64,15 @@ def test_every_seed_is_reported(results: tables.Results) -> None:
     assert [row[2] for row in cells] == ["0", "1", "0", "1", "3"]
     assert float(cells[1][3]) == pytest.approx(120.5, abs=0.5)
     assert {row[-1] for row in cells} == {"7.00"}
+
+
+def test_optimised_level_has_a_column() -> None:
+    assert list(tables.columns(["mean", "cvar:0.25", "max"])) == list(SUMMARY)
+    statistics = tables.columns(["mean", "CVaR:0.05"])
+    assert statistics == {**SUMMARY, "cvar:0.05": ("cvar:0.05", None)}
+    results = {("orderppo", "cvar:0.05"): {0: distribution(np.arange(100.0))}}
+    row = tables.summarize(results, statistics)[0]
+    # the mean of 0, 1, 2, 3, 4
+    assert row.intervals["cvar:0.05"].value == pytest.approx(2.0)
+    assert tables.markdown_table([row]).splitlines()[0].rstrip("| ").endswith("cvar:0.05")
+    assert tables.markdown_seeds(results, statistics).splitlines()[2].split("|")[-3].strip() == "2.00"

@@ -235,7 +235,8 @@ def write_report(specs: Sequence[RunSpec], out: Path, command: str, seconds: flo
     :return: the table as text
     """
     results = load_results(specs)
-    rows = tables.summarize(results)
+    statistics = tables.columns(spec.objective for spec in specs)
+    rows = tables.summarize(results, statistics)
     # First of all: from here on the folder's files are known to be ours
     runs = [spec.folder.name for spec in specs if spec.is_done()]
     files.write_json(out / MANIFEST, {"command": command, "runs": runs})
@@ -251,6 +252,6 @@ def write_report(specs: Sequence[RunSpec], out: Path, command: str, seconds: flo
     title = f"# {specs[0].env_id}, {specs[0].steps:,} steps\n\n"
     files.write_text(out / "table.md", title + text)
     files.write_csv(out / "table.csv", *tables.csv_table(rows))
-    files.write_text(out / "table_seeds.md", f"{title}{tables.markdown_seeds(results)}\n")
+    files.write_text(out / "table_seeds.md", f"{title}{tables.markdown_seeds(results, statistics)}\n")
     write_pictures(specs, out)
     return text

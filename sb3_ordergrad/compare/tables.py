@@ -1,6 +1,6 @@
 """Tables of evaluation statistics: with intervals over seeds, as differences to a reference, and seed by seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,8 @@ from sb3_ordergrad.evaluation import SUMMARY, Interval, ReturnDistribution, boot
 
 # (algorithm, label of the objective) -> seed -> evaluation
 Results = Mapping[tuple[str, str], Mapping[int, ReturnDistribution]]
+# column -> (objective, sample size)
+Statistics = Mapping[str, tuple[str, int | None]]
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,38 @@ class Row:
     is_difference: bool = False
 
 
-def summarize(results: Results) -> list[Row]:
+# Families whose objectives get a column of their own: their value is that of the evaluation itself, whatever k is
+LEVEL_FAMILIES = ("cvar", "upper_cvar", "var", "quantile")
+
+
+def columns(objectives: Iterable[str]) -> dict[str, tuple[str, int | None]]:
+    """
+    The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY` and, if it is none of them, the level that was optimised.
+
+    :param objectives: the objectives of the comparison
+    :return: objective and sample size by the name of the column
+    """
+    own = {name.strip().lower() for name in objectives} - {objective for objective, _ in SUMMARY.values()}
+    return {**SUMMARY, **{name: (name, None) for name in sorted(own) if name.partition(":")[0] in LEVEL_FAMILIES}}
+
+
+def summarize(results: Results, statistics: Statistics = SUMMARY) -> list[Row]:
     """
     Rows for each algorithm and objective, then the differences of each objective to the first one of its algorithm.
 
     :param results: evaluations by (algorithm, label of the objective) and seed, in the order of the table
+    :param statistics: objective and sample size by the name of the column
     """
     rows, differences = [], []
     references: dict[str, str] = {}
     for (algo, objective), by_seed in results.items():
         samples = {seed: distribution.returns for seed, distribution in by_seed.items()}
-        rows.append(Row(algo, objective, len(samples), bootstrap_over_seeds(list(samples.values()))))
+        rows.append(Row(algo, objective, len(samples), bootstrap_over_seeds(list(samples.values()), statistics)))
         reference = references.setdefault(algo, objective)
         if reference != objective:
             base = {seed: distribution.returns for seed, distribution in results[algo, reference].items()}
             n_seeds = len(set(samples) & set(base)) or min(len(samples), len(base))
-            intervals = bootstrap_difference(samples, base)
+            intervals = bootstrap_difference(samples, base, statistics)
             differences.append(Row(algo, f"{objective} minus {reference}", n_seeds, intervals, is_difference=True))
     return rows + differences
 
@@ -69,39 +87,40 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], n_text: int)
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """The table of :func:`summarize` in Markdown: ``estimate [low, high]``."""
-    decimals = {name: _decimals([row.intervals[name].value for row in rows]) for name in SUMMARY}
+    names = list(rows[0].intervals)
+    decimals = {name: _decimals([row.intervals[name].value for row in rows]) for name in names}
 
     def cell(row: Row, name: str) -> str:
         d, interval = decimals[name], row.intervals[name]
         sign = "+" if row.is_difference else ""
         return f"{interval.value:{sign}.{d}f} [{interval.low:.{d}f}, {interval.high:.{d}f}]"
 
-    header = ("algorithm", "objective", "seeds", *SUMMARY)
-    lines = [(row.algo, row.objective, str(row.n_seeds), *(cell(row, name) for name in SUMMARY)) for row in rows]
+    header = ("algorithm", "objective", "seeds", *names)
+    lines = [(row.algo, row.objective, str(row.n_seeds), *(cell(row, name) for name in names)) for row in rows]
     return _markdown(header, lines, n_text=2)
 
 
 def csv_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of the same table with unrounded numbers, three columns (estimate, low, high) a statistic."""
     header = ["algorithm", "objective", "difference", "seeds"]
-    header += [name + end for name in SUMMARY for end in ("", "_low", "_high")]
+    header += [name + end for name in rows[0].intervals for end in ("", "_low", "_high")]
     lines = []
     for row in rows:
-        numbers = [number for name in SUMMARY for number in row.intervals[name]]
+        numbers = [number for interval in row.intervals.values() for number in interval]
         lines.append([row.algo, row.objective, int(row.is_difference), row.n_seeds, *numbers])
     return header, lines
 
 
-def markdown_seeds(results: Results) -> str:
+def markdown_seeds(results: Results, statistics: Statistics = SUMMARY) -> str:
     """Every seed in a row of its own: the statistics of its policy and the mean length of its episodes."""
-    columns = [*SUMMARY, "mean length"]
+    names = [*statistics, "mean length"]
     keys, numbers = [], []
     for (algo, objective), by_seed in results.items():
         for seed, distribution in by_seed.items():
             keys.append((algo, objective, str(seed)))
-            values = [distribution.lstatistic(*statistic) for statistic in SUMMARY.values()]
+            values = [distribution.lstatistic(*statistic) for statistic in statistics.values()]
             numbers.append([*values, float(distribution.lengths.mean())])
-    decimals = [_decimals([line[i] for line in numbers]) for i in range(len(columns))]
+    decimals = [_decimals([line[i] for line in numbers]) for i in range(len(names))]
     cells = [[f"{value:.{d}f}" for value, d in zip(line, decimals, strict=True)] for line in numbers]
     rows = [(*key, *line) for key, line in zip(keys, cells, strict=True)]
-    return _markdown(("algorithm", "objective", "seed", *columns), rows, n_text=2)
+    return _markdown(("algorithm", "objective", "seed", *names), rows, n_text=2)
