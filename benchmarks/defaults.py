@@ -38,6 +38,7 @@ VARIANTS: dict[str, tuple[str, str]] = {
     "projected, lambda 0.8": ("credit:projected gae_lambda:0.8", "yes"),
     "projected, lambda 0.95": ("credit:projected gae_lambda:0.95", "yes"),
     "dense, lambda 0.95": ("credit:dense gae_lambda:0.95", "yes"),
+    "dense, lambda 0.8, without ReturnToDate": ("credit:dense gae_lambda:0.8", "no"),
     "projected, gamma 1, lambda 0.98": ("credit:projected gamma:1.0 gae_lambda:0.98", "yes"),
     "dense, gamma 1, lambda 0.98": ("credit:dense gamma:1.0 gae_lambda:0.98", "yes"),
     "projected, normalize_advantage=False": ("credit:projected normalize_advantage:False", "yes"),

@@ -387,3 +387,12 @@ def test_terminal_credit_is_not_discounted_by_default(algorithm: type[OrderPPO |
     assert algorithm("MlpPolicy", "CartPole-v1", device="cpu").gamma == 0.99
     assert algorithm("MlpPolicy", "CartPole-v1", credit="terminal", device="cpu").gamma == 1.0
     assert algorithm("MlpPolicy", "CartPole-v1", credit="terminal", gamma=0.9, device="cpu").gamma == 0.9
+
+
+def test_credit_of_a_tail_is_short_by_default() -> None:
+    assert OrderPPO("MlpPolicy", "CartPole-v1", objective="cvar:0.25", device="cpu").gae_lambda == 0.8
+    assert OrderPPO("MlpPolicy", "CartPole-v1", objective="mean", device="cpu").gae_lambda == 0.95
+    assert OrderPPO("MlpPolicy", "CartPole-v1", objective=[0.5, 0.5], k=2, device="cpu").gae_lambda == 0.95
+    assert OrderPPO("MlpPolicy", "CartPole-v1", credit="terminal", device="cpu").gae_lambda == 0.95
+    assert OrderPPO("MlpPolicy", "CartPole-v1", gae_lambda=0.9, device="cpu").gae_lambda == 0.9
+    assert OrderA2C("MlpPolicy", "CartPole-v1", device="cpu").gae_lambda == 1.0

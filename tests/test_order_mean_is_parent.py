@@ -94,13 +94,14 @@ def test_continued_and_reloaded(algorithm: type[BaseAlgorithm], tmp_path: Any) -
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_parameters_of_the_parent(algorithm: type[BaseAlgorithm]) -> None:
-    """The parent's parameters come first, in its order, with its defaults; gamma alone depends on the credit."""
+    """The parent's parameters come first, in its order, with its defaults; gamma and PPO's lambda depend on ours."""
     parents, ours = (list(inspect.signature(cls.__init__).parameters.values()) for cls in (parent_of(algorithm), algorithm))
     own = [parameter.name for parameter in ours if parameter.name not in {one.name for one in parents}]
     assert own == ["objective", "k", "group_size", "credit", "anneal", "anneal_from", "group_by", "value_scale"]
     shared = {parameter.name: parameter.default for parameter in ours if parameter.name not in own}
     assert list(shared) == [parameter.name for parameter in parents]
-    assert shared == {parameter.name: parameter.default for parameter in parents} | {"gamma": None}
+    ours = {"gamma": None} | ({"gae_lambda": None} if algorithm is OrderPPO else {})
+    assert shared == {parameter.name: parameter.default for parameter in parents} | ours
     # the remaining ones follow, ahead of SB3's private last one
     assert [parameter.name for parameter in ours][-len(own) - 1 :] == [*own, "_init_setup_model"]
     assert (

@@ -28,6 +28,17 @@ def default_gamma(credit: str) -> float:
     return 1.0 if credit == "terminal" else 0.99
 
 
+def default_gae_lambda(objective: ObjectiveLike, k: float, credit: str) -> float:
+    """
+    :param objective: the objective
+    :param k: sample size K
+    :param credit: the credit
+    :return: lambda of PPO's advantages where the user names none (evidence: docs/results.md)
+    """
+    is_mean = np.ptp(rank_weights(objective, k)) == 0.0
+    return 0.95 if is_mean or credit == "terminal" else 0.8
+
+
 class OrderMixin:
     """
     Replace the rewards of a rollout by pseudo-rewards that sum to the transformed return of each episode, before SB3 trains.

@@ -6,7 +6,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_ordergrad.common.on_policy import OrderMixin, default_gamma
+from sb3_ordergrad.common.on_policy import OrderMixin, default_gae_lambda, default_gamma
 from sb3_ordergrad.lstatistics import ObjectiveLike
 
 SelfOrderPPO = TypeVar("SelfOrderPPO", bound="OrderPPO")
@@ -36,7 +36,9 @@ class OrderPPO(OrderMixin, PPO):
     :param n_epochs: Number of epoch when optimizing the surrogate loss
     :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: a discount would hide the only
         pseudo-reward of an episode from its early steps
-    :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator
+    :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator.
+        ``None`` is SB3's 0.95 for the mean and for ``credit="terminal"``, and 0.8 otherwise: a rare loss, weighted as a tail
+        objective weights it, is noise for every earlier step that is blamed for it
     :param clip_range: Clipping parameter, it can be a function of the current progress
         remaining (from 1 to 0).
     :param clip_range_vf: Clipping parameter for the value function,
@@ -95,7 +97,7 @@ class OrderPPO(OrderMixin, PPO):
         batch_size: int = 64,
         n_epochs: int = 10,
         gamma: float | None = None,
-        gae_lambda: float = 0.95,
+        gae_lambda: float | None = None,
         clip_range: float | Schedule = 0.2,
         clip_range_vf: float | Schedule | None = None,
         normalize_advantage: bool = True,
@@ -131,7 +133,7 @@ class OrderPPO(OrderMixin, PPO):
             batch_size=batch_size,
             n_epochs=n_epochs,
             gamma=default_gamma(credit) if gamma is None else gamma,
-            gae_lambda=gae_lambda,
+            gae_lambda=default_gae_lambda(objective, k, credit) if gae_lambda is None else gae_lambda,
             clip_range=clip_range,
             clip_range_vf=clip_range_vf,
             normalize_advantage=normalize_advantage,
