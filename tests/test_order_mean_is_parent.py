@@ -100,8 +100,8 @@ def test_parameters_of_the_parent(algorithm: type[BaseAlgorithm]) -> None:
     assert own == ["objective", "k", "group_size", "credit", "anneal", "anneal_from", "group_by", "value_scale"]
     shared = {parameter.name: parameter.default for parameter in ours if parameter.name not in own}
     assert list(shared) == [parameter.name for parameter in parents]
-    ours = {"gamma": None} | ({"gae_lambda": None} if algorithm is OrderPPO else {})
-    assert shared == {parameter.name: parameter.default for parameter in parents} | ours
+    changed = {"gamma": None} | ({"gae_lambda": None} if algorithm is OrderPPO else {})
+    assert shared == {parameter.name: parameter.default for parameter in parents} | changed
     # the remaining ones follow, ahead of SB3's private last one
     assert [parameter.name for parameter in ours][-len(own) - 1 :] == [*own, "_init_setup_model"]
     assert (
