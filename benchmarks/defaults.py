@@ -42,6 +42,8 @@ VARIANTS: dict[str, tuple[str, str]] = {
     "projected, gamma 1, lambda 0.98": ("credit:projected gamma:1.0 gae_lambda:0.98", "yes"),
     "dense, gamma 1, lambda 0.98": ("credit:dense gamma:1.0 gae_lambda:0.98", "yes"),
     "projected, normalize_advantage=False": ("credit:projected normalize_advantage:False", "yes"),
+    "projected, normalize_advantage=False, without ReturnToDate": ("credit:projected normalize_advantage:False", "no"),
+    "projected, value_scale 10, without ReturnToDate": ("credit:projected value_scale:10.0", "no"),
     "projected, value_scale 0.1": ("credit:projected value_scale:0.1", "yes"),
     "projected, value_scale 10": ("credit:projected value_scale:10.0", "yes"),
 }
