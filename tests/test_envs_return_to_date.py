@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, HerReplayBuffer
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
@@ -196,7 +197,9 @@ def test_ppo_learns_on_it_without_a_warning(env_id: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         venv = VecNormalize(make_vec_env(env_id, n_envs=2, seed=0, wrapper_class=ReturnToDate))
-        PPO("MlpPolicy", venv, n_steps=64, batch_size=64, n_epochs=1, device="cpu").learn(128)
+        model = PPO("MlpPolicy", venv, n_steps=64, batch_size=64, n_epochs=1, device="cpu").learn(128)
+    assert model.num_timesteps == 128
+    assert all(th.isfinite(parameter).all() for parameter in model.policy.parameters())
 
 
 def test_with_hindsight_replay() -> None:
