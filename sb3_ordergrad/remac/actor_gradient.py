@@ -1,0 +1,127 @@
+"""Gradient of an L-statistic of the critics' values over the action samples of a state."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.type_aliases import PyTorchObs
+
+from sb3_ordergrad.remac.mlp import Mlp
+
+
+class RankWeights(NamedTuple):
+    """
+    Weights of the sorted values of a state, ascending, and where they are not zero.
+
+    :param weights: shape ``(n_samples,)``
+    :param kept: ranks (0-based) whose weight is not zero
+    """
+
+    weights: th.Tensor
+    kept: th.Tensor
+
+    @classmethod
+    def of(cls, weights: np.ndarray, like: th.Tensor) -> "RankWeights":
+        """
+        :param weights: shape ``(n_samples,)``
+        :param like: a tensor of the dtype and device that the weights are wanted in
+        :return: the weights there
+        """
+        return cls(th.as_tensor(weights).to(like), th.as_tensor(np.flatnonzero(weights)).to(like.device))
+
+
+class ActionGradient(NamedTuple):
+    """
+    :param gradient: of the objective with respect to the actions, shape ``(n_samples, batch, action_dim)``
+    :param objective: mean over the states of ``sum_m weights[m] * Q_(m)``, a scalar
+    :param q_values: smallest value among the critics, shape ``(n_samples, batch)``
+    """
+
+    gradient: th.Tensor
+    objective: th.Tensor
+    q_values: th.Tensor
+
+
+def action_gradient(
+    critic: ContinuousCritic, observations: PyTorchObs, actions: th.Tensor, ranks: RankWeights, shortcut: bool = True
+) -> ActionGradient:
+    """
+    Gradient of ``mean_s sum_m weights[m] Q_(m)(s)`` with ``Q(s, a) = min_j Q_j(s, a)`` sorted over the samples of each state
+    (ReMAC, arXiv 2606.05888). The actor's gradient follows by the chain rule; none is made for the weights of the critics.
+
+    :param critic: the critics
+    :param observations: a batch of observations, as the replay buffer gives them
+    :param actions: shape ``(n_samples, batch, action_dim)``
+    :param ranks: weights of the sorted values
+    :param shortcut: where the critics are plain networks (see ``Mlp``), go backwards only through ranks whose weight is not
+        zero and through the critic that gave the minimum; ``False`` leaves all to autograd. The gradient is the same
+    :return: gradient, objective and values, detached
+    """
+    actions = actions.detach()
+    networks = plain_networks(critic) if shortcut else None
+    if networks is None:
+        return _by_autograd(critic, observations, actions, ranks)
+    with th.no_grad():
+        features = critic.extract_features(observations, critic.features_extractor)
+        return _by_hand(networks, features, actions, ranks)
+
+
+def plain_networks(critic: ContinuousCritic) -> list[Mlp] | None:
+    """
+    :param critic: the critics
+    :return: their networks, or ``None`` if there is more to the critics than plain networks of features and action
+    """
+    if not _has_common_forward(critic):
+        return None
+    networks = [network for network in map(Mlp.of, critic.q_networks) if network is not None]
+    return networks if len(networks) == len(critic.q_networks) else None
+
+
+def _has_common_forward(critic: ContinuousCritic) -> bool:
+    return type(critic).forward is ContinuousCritic.forward
+
+
+def _by_hand(networks: Sequence[Mlp], features: th.Tensor, actions: th.Tensor, ranks: RankWeights) -> ActionGradient:
+    n_samples, batch, action_dim = actions.shape
+    outputs, hidden = zip(*[network.forward(features, actions) for network in networks], strict=True)
+    q_values, chosen = th.stack(outputs).min(dim=0)
+    q_values = q_values.view(n_samples, batch)
+    ordered, order = q_values.sort(dim=0)
+    # Where the kept ranks lie among all samples, and their factors
+    rows = (order[ranks.kept] * batch + th.arange(batch, device=order.device)).flatten()
+    factors = (ranks.weights[ranks.kept] / batch).repeat_interleave(batch)
+    gradient = th.zeros_like(actions).view(-1, action_dim)
+    for index, network in enumerate(networks):
+        mine = chosen[rows] == index
+        own = rows[mine]
+        gradient[own] = network.action_gradient([output[own] for output in hidden[index]], factors[mine], action_dim)
+    return ActionGradient(gradient.view_as(actions), _objective(ordered, ranks), q_values)
+
+
+def _by_autograd(critic: ContinuousCritic, observations: PyTorchObs, actions: th.Tensor, ranks: RankWeights) -> ActionGradient:
+    n_samples, batch, _ = actions.shape
+    actions = actions.requires_grad_()
+    flat = actions.flatten(0, 1)
+    if _has_common_forward(critic):
+        with th.no_grad():
+            features = critic.extract_features(observations, critic.features_extractor)
+        inputs = th.cat([features.repeat(n_samples, 1), flat], dim=1)
+        values = [network(inputs) for network in critic.q_networks]
+    else:
+        values = list(critic(_repeat(observations, n_samples), flat))
+    q_values = th.cat(values, dim=1).min(dim=1).values.view(n_samples, batch)
+    objective = _objective(q_values.sort(dim=0).values, ranks)
+    (gradient,) = th.autograd.grad(objective, actions)
+    return ActionGradient(gradient, objective.detach(), q_values.detach())
+
+
+def _objective(ordered: th.Tensor, ranks: RankWeights) -> th.Tensor:
+    return (ranks.weights @ ordered).mean()
+
+
+def _repeat(observations: PyTorchObs, n_samples: int) -> PyTorchObs:
+    if isinstance(observations, dict):
+        return {key: value.repeat(n_samples, *[1] * (value.ndim - 1)) for key, value in observations.items()}
+    return observations.repeat(n_samples, *[1] * (observations.ndim - 1))
