@@ -1,10 +1,12 @@
 """Evaluate a policy by its whole distribution of returns: works on any Stable-Baselines3 model."""
 
+from sb3_ordergrad.evaluation.distribution import Comparison, ReturnDistribution
+from sb3_ordergrad.evaluation.dominance import Dominance, dominance
+from sb3_ordergrad.evaluation.intervals import Interval, bootstrap_interval
 from sb3_ordergrad.evaluation.plots import plot_learning_curves, plot_return_distributions
-from sb3_ordergrad.evaluation.returns import ReturnDistribution, evaluate_distribution
+from sb3_ordergrad.evaluation.returns import evaluate_distribution
 from sb3_ordergrad.evaluation.statistics import (
     SUMMARY,
-    Interval,
     best_of,
     bootstrap_difference,
     bootstrap_over_seeds,
@@ -16,12 +18,16 @@ from sb3_ordergrad.evaluation.statistics import (
 
 __all__ = [
     "SUMMARY",
+    "Comparison",
+    "Dominance",
     "Interval",
     "ReturnDistribution",
     "best_of",
     "bootstrap_difference",
+    "bootstrap_interval",
     "bootstrap_over_seeds",
     "cvar",
+    "dominance",
     "evaluate_distribution",
     "median",
     "plot_learning_curves",

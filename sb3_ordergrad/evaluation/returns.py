@@ -1,8 +1,7 @@
-"""The distribution of a policy's episode returns."""
+"""Play evaluation episodes with any Stable-Baselines3 model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -11,53 +10,9 @@ import torch as th
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, is_vecenv_wrapped, unwrap_vec_normalize
+from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sb3_ordergrad.evaluation import statistics
-
-
-@dataclass(frozen=True)
-class ReturnDistribution:
-    """
-    Returns of evaluation episodes and the statistics of their distribution, in units of return.
-
-    :param returns: raw episode returns, shape ``(n_episodes,)``
-    :param lengths: steps of the same episodes, shape ``(n_episodes,)``
-    """
-
-    returns: np.ndarray
-    lengths: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.returns)
-
-    def lstatistic(self, objective: str, k: int | None = None) -> float:
-        """
-        Value of an objective.
-
-        :param objective: an objective, e.g. ``"cvar:0.25"``
-        :param k: sample size: unbiased estimate of the objective of ``k`` fresh returns; the whole sample if ``None``
-        """
-        return float(statistics.lstatistic(self.returns, objective, k))
-
-    def mean(self) -> float:
-        """Mean return."""
-        return float(self.returns.mean())
-
-    def cvar(self, level: float) -> float:
-        """Mean of the lowest fraction ``level`` of the returns (the last one counts fractionally)."""
-        return float(statistics.cvar(self.returns, level))
-
-    def var(self, level: float) -> float:
-        """Quantile ``level`` of the returns (Hazen)."""
-        return float(statistics.var(self.returns, level))
-
-    def median(self) -> float:
-        """Median return."""
-        return float(statistics.median(self.returns))
-
-    def best_of(self, k: int) -> float:
-        """Expected best of ``k`` episodes (unbiased)."""
-        return float(statistics.best_of(self.returns, k))
+from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 
 
 @contextmanager
@@ -81,6 +36,7 @@ def evaluate_distribution(
     n_eval_episodes: int = 400,
     deterministic: bool = False,
     seed: int | None = None,
+    progress_bar: bool = False,
 ) -> ReturnDistribution:
     """
     Play whole episodes and collect their raw returns.
@@ -93,9 +49,11 @@ def evaluate_distribution(
     :param env: the environment; it is reset
     :param n_eval_episodes: number of episodes
     :param deterministic: play the mode of the policy; by default its samples, since that is what was trained
-    :param seed: seed of the environments and of the sampled actions; the global state of torch's generator is restored
+    :param seed: seed of the environments and of the sampled actions (not of the random actions of DQN's exploration, which
+        come from NumPy's global generator); the global state of torch's generator is restored
+    :param progress_bar: show the finished episodes with tqdm
     :return: returns and lengths, ordered by environment, then by time
-    :raises ValueError: if ``n_eval_episodes`` is below 1
+    :raises ValueError: if ``n_eval_episodes`` is below 1, or a return is not finite
     """
     if n_eval_episodes < 1:
         raise ValueError(f"n_eval_episodes = {n_eval_episodes} must be at least 1: ask for one episode or more.")
@@ -106,12 +64,14 @@ def evaluate_distribution(
         if seed is not None:
             th.manual_seed(seed)
             env.seed(seed)
-        episodes = _play(model, env, n_eval_episodes, deterministic)
+        episodes = _play(model, env, n_eval_episodes, deterministic, progress_bar)
     returns, lengths = zip(*(episode for per_env in episodes for episode in per_env), strict=True)
     return ReturnDistribution(np.array(returns, dtype=np.float64), np.array(lengths, dtype=np.int64))
 
 
-def _play(model: PolicyPredictor, env: VecEnv, n_episodes: int, deterministic: bool) -> list[list[tuple[float, int]]]:
+def _play(
+    model: PolicyPredictor, env: VecEnv, n_episodes: int, deterministic: bool, progress_bar: bool
+) -> list[list[tuple[float, int]]]:
     """(return, length) of each finished episode, for each environment up to its quota."""
     n_envs = env.num_envs
     quotas = [(n_episodes + i) // n_envs for i in range(n_envs)]
@@ -123,17 +83,19 @@ def _play(model: PolicyPredictor, env: VecEnv, n_episodes: int, deterministic: b
     episode_starts = np.ones(n_envs, dtype=bool)
     # SB3's predict never redraws the noise of gSDE: all episodes would share a single draw
     redraw_noise = getattr(model, "use_sde", False) and not deterministic
-    while any(len(done) < quota for done, quota in zip(episodes, quotas, strict=True)):
-        if redraw_noise and episode_starts.any():
-            model.policy.reset_noise(n_envs)  # type: ignore[attr-defined]
-        actions, states = model.predict(obs, state=states, episode_start=episode_starts, deterministic=deterministic)
-        obs, rewards, episode_starts, infos = env.step(actions)
-        sums += rewards
-        lengths += 1
-        for i in np.flatnonzero(episode_starts):
-            # Some wrappers end an episode early (a lost life): under a monitor only its record is an episode
-            record = infos[i].get("episode") if monitored else {"r": sums[i], "l": lengths[i]}
-            if record is not None and len(episodes[i]) < quotas[i]:
-                episodes[i].append((float(record["r"]), int(record["l"])))
-            sums[i], lengths[i] = 0.0, 0
+    with tqdm(total=n_episodes, unit="episode", disable=not progress_bar) as bar:
+        while any(len(done) < quota for done, quota in zip(episodes, quotas, strict=True)):
+            if redraw_noise and episode_starts.any():
+                model.policy.reset_noise(n_envs)  # type: ignore[attr-defined]
+            actions, states = model.predict(obs, state=states, episode_start=episode_starts, deterministic=deterministic)
+            obs, rewards, episode_starts, infos = env.step(actions)
+            sums += rewards
+            lengths += 1
+            for i in np.flatnonzero(episode_starts):
+                # Some wrappers end an episode early (a lost life): under a monitor only its record is an episode
+                record = infos[i].get("episode") if monitored else {"r": sums[i], "l": lengths[i]}
+                if record is not None and len(episodes[i]) < quotas[i]:
+                    episodes[i].append((float(record["r"]), int(record["l"])))
+                    bar.update()
+                sums[i], lengths[i] = 0.0, 0
     return episodes

@@ -5,11 +5,11 @@ Every statistic here is linear in the sorted sample, ``sum_m w_m x_(m)`` with we
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sb3_ordergrad.evaluation.intervals import Interval
 from sb3_ordergrad.lstatistics import LStatistic, rank_weights
 
 # Column of a table: (objective, sample size). Without a sample size the statistic is that of the sample itself.
@@ -21,14 +21,6 @@ SUMMARY: dict[str, tuple[str, int | None]] = {
     "median": ("median", None),
     "best-of-8": ("max", 8),
 }
-
-
-class Interval(NamedTuple):
-    """An estimate and the ends of its bootstrap interval, in units of return."""
-
-    value: float
-    low: float
-    high: float
 
 
 def order_weights(objective: str, n: int, k: int | None = None) -> np.ndarray:
