@@ -20,6 +20,7 @@ ENVIRONMENTS: dict[str, tuple[str, int]] = {
     "RiskyWalker2d-v0": ("sb3_ordergrad.envs.risky_mujoco:RiskyWalker2dEnv", 500),
     "FragileHalfCheetah-v0": ("sb3_ordergrad.envs.risky_mujoco:FragileHalfCheetahEnv", 200),
     "FragileHopper-v0": ("sb3_ordergrad.envs.risky_mujoco:FragileHopperEnv", 500),
+    "BettingGame-v0": ("sb3_ordergrad.envs.betting_game:BettingGameEnv", 6),
     "SparseReacher-v0": ("sb3_ordergrad.envs.sparse_reacher:SparseReacherEnv", 50),
 }
 

@@ -1,0 +1,240 @@
+"""
+The betting game solved exactly, and how near OrderPPO comes: mean and CVaR_0.25 of the return, seeds 0-4.
+
+    python benchmarks/betting_game.py --optimum    # dynamic programming alone: seconds
+    python benchmarks/betting_game.py --n-jobs 2   # trains, and writes results/betting_game.md and .csv
+
+The purses that can be reached are finitely many, so optimum and trained policies are evaluated without sampling. Finished
+runs are kept: the same command continues after an interruption.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch as th
+
+from sb3_ordergrad import OrderPPO
+from sb3_ordergrad.compare import cli, files, study
+from sb3_ordergrad.compare.run import RunSpec
+from sb3_ordergrad.envs.betting_game import N_ROUNDS, N_SHARES, BettingGameEnv
+
+ENV_ID = "BettingGame-v0"
+LEVEL = 0.25
+OBJECTIVES = ("mean", f"cvar:{LEVEL}")
+# A trained policy passes if it comes this near to the optimum, on at least PASSING_SEEDS of the seeds
+SHARE = 0.95
+PASSING_SEEDS = 4
+
+
+class Game(NamedTuple):
+    """
+    The game as a finite tree, one array a round.
+
+    :param purses: ``[(n_0,), ..., (n_6,)]``, the purses that can be there before each round and after the last
+    :param won: ``[(9, n_t), ...]``, index into ``purses[t + 1]`` after action a is won
+    :param lost: the same after it is lost
+    """
+
+    purses: list[np.ndarray]
+    won: list[np.ndarray]
+    lost: list[np.ndarray]
+
+    @property
+    def returns(self) -> np.ndarray:
+        """All returns that can be had, ascending."""
+        return self.purses[-1] - self.purses[0]
+
+
+ENV = BettingGameEnv()
+
+
+def build_game() -> Game:
+    """The tree of the registered game. After t rounds every purse is a whole multiple of 8^-t, so whole numbers are exact."""
+    actions = np.arange(N_SHARES + 1)[:, None]
+    purses = [np.array([int(ENV.start)])]
+    won, lost = [], []
+    for t in range(N_ROUNDS):
+        up = np.minimum(purses[t] * (N_SHARES + actions), int(ENV.cap) * N_SHARES ** (t + 1))
+        down = purses[t] * (N_SHARES - actions)
+        purses.append(np.unique(np.concatenate([up, down])))
+        won.append(np.searchsorted(purses[-1], up))
+        lost.append(np.searchsorted(purses[-1], down))
+    return Game([purse / float(N_SHARES**t) for t, purse in enumerate(purses)], won, lost)
+
+
+def maximise(game: Game, utility: np.ndarray) -> tuple[float, list[np.ndarray]]:
+    """
+    Dynamic programming over (round, purse).
+
+    :param game: the tree
+    :param utility: of each final purse, ``(n_6,)``
+    :return: the greatest expected utility, and the best action for each purse before each round, ``[(n_t,), ...]``
+    """
+    value = utility
+    policy = []
+    for won, lost in zip(reversed(game.won), reversed(game.lost), strict=True):
+        action_values = ENV.win_probability * value[won] + (1.0 - ENV.win_probability) * value[lost]
+        policy.append(action_values.argmax(axis=0))
+        value = action_values.max(axis=0)
+    return float(value[0]), policy[::-1]
+
+
+def distribution(game: Game, policy: list[np.ndarray]) -> np.ndarray:
+    """
+    :param game: the tree
+    :param policy: probability of each action for each purse before each round, ``[(9, n_t), ...]``
+    :return: probability of each final purse, ``(n_6,)``
+    """
+    reached = np.ones(1)
+    for t, action_probabilities in enumerate(policy):
+        flow = reached * action_probabilities
+        reached = np.zeros(len(game.purses[t + 1]))
+        np.add.at(reached, game.won[t], ENV.win_probability * flow)
+        np.add.at(reached, game.lost[t], (1.0 - ENV.win_probability) * flow)
+    return reached
+
+
+def pure(actions: list[np.ndarray]) -> list[np.ndarray]:
+    """Actions ``[(n_t,), ...]`` as action probabilities ``[(9, n_t), ...]``."""
+    return [np.eye(N_SHARES + 1)[best].T for best in actions]
+
+
+def cvar(returns: np.ndarray, probabilities: np.ndarray) -> float:
+    """
+    :param returns: ascending, ``(n,)``
+    :param probabilities: theirs, ``(n,)``
+    :return: the mean of the worst share LEVEL
+    """
+    in_tail = np.diff(np.minimum(np.cumsum(probabilities), LEVEL), prepend=0.0)
+    return float(in_tail @ returns / LEVEL)
+
+
+def figures(game: Game, policy: list[np.ndarray]) -> dict[str, float]:
+    """Mean and CVaR of the return under action probabilities ``[(9, n_t), ...]``."""
+    probabilities = distribution(game, policy)
+    return dict(zip(OBJECTIVES, (float(probabilities @ game.returns), cvar(game.returns, probabilities)), strict=True))
+
+
+def optimum(game: Game, objective: str) -> list[np.ndarray]:
+    """
+    An optimal policy: the best action for each purse before each round, ``[(n_t,), ...]``.
+
+    CVaR by Rockafellar and Uryasev (2000): max over eta of ``eta - E[(eta - R)+] / LEVEL``. For every policy the best eta is
+    a value that the return takes, so trying all of those finds the optimum over all policies, also random ones that remember.
+    """
+    if objective == "mean":
+        return maximise(game, game.returns)[1]
+    scores = [eta + maximise(game, -np.maximum(eta - game.returns, 0.0) / LEVEL)[0] for eta in game.returns]
+    eta = game.returns[int(np.argmax(scores))]
+    policy = maximise(game, -np.maximum(eta - game.returns, 0.0) / LEVEL)[1]
+    # The bound is reached by a policy: this is what makes it the optimum
+    assert abs(figures(game, pure(policy))[objective] - max(scores)) < 1e-9
+    return policy
+
+
+def learned(game: Game, model: OrderPPO, deterministic: bool) -> list[np.ndarray]:
+    """Action probabilities of a trained policy, ``[(9, n_t), ...]``: its own, or 1 for the most probable action."""
+    policy = []
+    for t, purses in enumerate(game.purses[:-1]):
+        observations = np.stack([ENV.observation(purse, t) for purse in purses])
+        with th.no_grad():
+            action_distribution = model.policy.get_distribution(model.policy.obs_to_tensor(observations)[0]).distribution
+        assert isinstance(action_distribution, th.distributions.Categorical)
+        policy.append(action_distribution.probs.double().numpy().T)
+    return pure([probabilities.argmax(axis=0) for probabilities in policy]) if deterministic else policy
+
+
+def sketch(game: Game, policy: list[np.ndarray]) -> str:
+    """The purses that occur under a pure policy, the likeliest first, with the eighths staked: one line a round."""
+    lines = []
+    reached = np.ones(1)
+    for t, actions in enumerate(policy):
+        likely = np.argsort(-reached, kind="stable")[:6]
+        states = (f"{game.purses[t][i]:.4g}: {actions[i]} ({reached[i]:.2f})" for i in likely if reached[i] > 0.0)
+        lines.append(f"  round {t + 1}, purse: eighths staked (probability): " + ", ".join(states))
+        following = np.zeros(len(game.purses[t + 1]))
+        indices = np.arange(len(actions))
+        np.add.at(following, game.won[t][actions, indices], ENV.win_probability * reached)
+        np.add.at(following, game.lost[t][actions, indices], (1.0 - ENV.win_probability) * reached)
+        reached = following
+    return "\n".join(lines)
+
+
+def print_optimum(game: Game) -> None:
+    """Both optima, each with the other figure of its policy, the policies, and always staking the same for comparison."""
+    print(f"{sum(map(len, game.purses)):,} pairs of round and purse\n")
+    print(f"| policy | {' | '.join(OBJECTIVES)} |\n|---|---:|---:|")
+    best = {objective: optimum(game, objective) for objective in OBJECTIVES}
+    rows = {f"optimal for {objective}": policy for objective, policy in best.items()}
+    rows |= {f"always {a}/8": [np.full(len(purses), a) for purses in game.purses[:-1]] for a in range(N_SHARES + 1)}
+    for label, policy in rows.items():
+        print(f"| {label} | " + " | ".join(f"{value:.2f}" for value in figures(game, pure(policy)).values()) + " |")
+    for objective, policy in best.items():
+        print(f"\noptimal for {objective}\n{sketch(game, policy)}")
+
+
+def plan(args: argparse.Namespace) -> list[RunSpec]:
+    """The runs, as the main job would make them: ``mean`` has the settings of ppo.yml, CVaR those of orderppo.yml."""
+    argv = ["--env", ENV_ID, "--objectives", *OBJECTIVES, "--seeds", str(args.seeds), "--out", str(args.out)]
+    return cli.plan(cli.make_parser().parse_args(argv))
+
+
+def report(game: Game, specs: list[RunSpec], out: Path) -> str:
+    """The table of the finished runs; writes ``<out>/betting_game.csv`` as well."""
+    header = ("objective", "seed", "sampled", "share of optimum", "deterministic", "share of optimum ", "other figure")
+    rows = []
+    verdicts = []
+    for objective in OBJECTIVES:
+        best = figures(game, pure(optimum(game, objective)))[objective]
+        other = next(name for name in OBJECTIVES if name != objective)
+        shares = []
+        for spec in specs:
+            if spec.objective != objective or not spec.is_done():
+                continue
+            model = OrderPPO.load(spec.folder / "model.zip", device="cpu")
+            sampled, mode = (figures(game, learned(game, model, deterministic)) for deterministic in (False, True))
+            shares.append(sampled[objective] / best)
+            values = (sampled[objective], shares[-1], mode[objective], mode[objective] / best, sampled[other])
+            rows.append((objective, str(spec.seed), *(f"{value:.3f}" for value in values)))
+        n_passed = sum(share >= SHARE for share in shares)
+        verdicts.append(
+            f"`{objective}`: optimum {best:.3f}; {n_passed} of {len(shares)} sampled policies within "
+            f"{1 - SHARE:.0%} of it (the bar is {PASSING_SEEDS} of 5)."
+        )
+    files.write_csv(out / "betting_game.csv", header, rows)
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n\n" + "\n".join(verdicts)
+
+
+def main() -> None:
+    """Print the optimum, or train what is missing, print the table and write it to ``<out>/betting_game.md``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--optimum", action="store_true", help="train nothing: the exact optima and their policies")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
+    parser.add_argument("--n-jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--report", action="store_true", help="train nothing: the table of the runs that are finished")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    args = parser.parse_args()
+    game = build_game()
+    if args.optimum:
+        print_optimum(game)
+        return
+    start = time.monotonic()
+    specs = plan(args)
+    failed = [] if args.report else study.run_all(specs, args.n_jobs)
+    command = shlex.join(["python", *sys.argv])
+    text = f"{report(game, specs, args.out)}\n\n{study.provenance(specs, command, time.monotonic() - start)}\n"
+    print(text)
+    files.write_text(args.out / "betting_game.md", f"# {ENV_ID}\n\n{text}")
+    for failure in failed:
+        print(f"This run failed: {failure}", file=sys.stderr)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

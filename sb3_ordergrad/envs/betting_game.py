@@ -1,0 +1,78 @@
+"""The betting game: six favourable bets, and how much of the purse to risk on each."""
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from sb3_ordergrad.envs.checks import check_number, check_probability
+
+N_ROUNDS = 6
+# Action a stakes a / 8 of the purse
+N_SHARES = 8
+
+
+class BettingGameEnv(gym.Env[np.ndarray, int]):
+    """
+    Bet a share of the purse in each of six rounds; a bet is won with a probability far above one half.
+
+    The purse begins at ``start``. Action ``a`` in 0..8 stakes ``a / 8`` of it: the stake is won with ``win_probability``, else
+    lost, and the purse never exceeds ``cap`` (what is won beyond is not paid). The reward is the change of the purse, so the
+    return is the final purse minus ``start``, between ``-start`` and ``cap - start``. The episode ends (terminated) with the
+    sixth round, also if the purse is empty before. Betting all maximises the mean up to the cap and is ruined by any lost
+    round; the exact optima are computed by ``benchmarks/betting_game.py``. ``info`` carries ``purse`` and ``won`` (whether the
+    coin of the round was a win; the coin is tossed whatever the stake).
+
+    Observation: ``(2,)`` float32 in [0, 1], ``[log(1 + purse) / log(1 + cap), rounds played / 6]``: the logarithm, since bets
+    multiply the purse. Both together determine what a mean-optimal or a CVaR-optimal policy needs, for the return so far is
+    the purse minus ``start``. Actions: ``Discrete(9)``.
+
+    :param start: purse at the start, above 0
+    :param win_probability: chance that a bet is won, in [0, 1]
+    :param cap: largest purse, at least ``start``
+    :raises ValueError: if a parameter is outside its range, or an action is not in 0..8
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, start: float = 16.0, win_probability: float = 0.88, cap: float = 256.0) -> None:
+        if not (math.isfinite(start) and start > 0.0):
+            raise ValueError(f"start={start} is not a finite number > 0: give a purse such as 16.0")
+        check_probability("win_probability", win_probability)
+        check_number("cap", cap, minimum=start, example=16.0 * start)
+        self.start = start
+        self.win_probability = win_probability
+        self.cap = cap
+        self.observation_space = spaces.Box(0.0, 1.0, shape=(2,), dtype=np.float32)
+        self.action_space = spaces.Discrete(N_SHARES + 1)  # type: ignore[assignment]
+        self.purse = start
+        self.n_rounds_played = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.purse = self.start
+        self.n_rounds_played = 0
+        return self.observation(self.purse, self.n_rounds_played), {"purse": self.purse}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if not 0 <= action <= N_SHARES:
+            raise ValueError(f"action={action} is outside 0..{N_SHARES}: use a to stake a / {N_SHARES} of the purse")
+        stake = self.purse * float(action) / N_SHARES
+        won = bool(self.np_random.random() < self.win_probability)
+        purse = min(self.purse + stake, self.cap) if won else self.purse - stake
+        reward = purse - self.purse
+        self.purse = purse
+        self.n_rounds_played += 1
+        terminated = self.n_rounds_played >= N_ROUNDS
+        observation = self.observation(self.purse, self.n_rounds_played)
+        return observation, reward, terminated, False, {"purse": purse, "won": won}
+
+    def observation(self, purse: float, n_rounds_played: int) -> np.ndarray:
+        """
+        :param purse: in [0, cap]
+        :param n_rounds_played: in 0..6
+        :return: what the agent sees there, ``(2,)`` float32
+        """
+        return np.array([math.log1p(purse) / math.log1p(self.cap), n_rounds_played / N_ROUNDS], dtype=np.float32)
