@@ -64,8 +64,10 @@ setup(
             "types-tqdm",
         ],
         "plots": ["matplotlib>=3.8"],
-        # rl_zoo3 needs requests and does not declare it
-        "zoo": ["rl_zoo3[plots]>=2.9,<3", "requests", "optuna>=3.0"],
+        # rl_zoo3 needs requests and does not declare it; the videos of classic control need pygame
+        "zoo": ["rl_zoo3[plots]>=2.9,<3", "requests", "optuna>=3.0", "gymnasium[classic-control]"],
+        # comparisons on a cluster
+        "dask": ["dask>=2024.1", "distributed>=2024.1"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

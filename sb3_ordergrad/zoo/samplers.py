@@ -1,0 +1,148 @@
+"""
+What tuning tries: search spaces of our algorithms in RL Zoo's form, and the way back from a stored trial.
+
+A constructor that refuses a value ends a whole study, so k and the size of the group are drawn as one choice among pairs
+that the objective allows. The objective itself is never tuned: the samplers read it from the trial's attribute
+``objective``, which :class:`~sb3_ordergrad.zoo.manager.OrderExperimentManager` sets.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from rl_zoo3.hyperparams_opt import convert_offpolicy_params, convert_onpolicy_params, sample_sac_params
+
+from sb3_ordergrad.lstatistics import ObjectiveLike, rank_weights
+
+Hyperparams = dict[str, Any]
+
+# Pairs (k, group_size) of episodes and (k, n_action_samples) of actions
+EPISODE_PAIRS = [(k, factor * k) for k in (4, 8, 16, 32, 64) for factor in (2, 4)]
+ACTION_PAIRS = [(k, n) for n in (2, 4, 8, 16) for k in (1, 2, 4, 8, 16) if k <= n]
+
+
+def _is_valid(objective: ObjectiveLike, k: int) -> bool:
+    try:
+        rank_weights(objective, k)
+    except ValueError:
+        return False
+    return True
+
+
+def _suggest_pair(trial: optuna.Trial, pairs: list[tuple[int, int]]) -> Hyperparams:
+    """
+    :param trial: the trial, with the objective among its attributes
+    :param pairs: pairs (k, n) that the algorithm accepts
+    :return: the choice among those that the objective accepts too, as ``"k of n"``; empty if there is none, which
+        leaves the values of the YAML entry in place
+    """
+    objective = trial.user_attrs.get("objective", "mean")
+    valid = [f"{k} of {n}" for k, n in pairs if _is_valid(objective, k)]
+    return {"k_of_n": trial.suggest_categorical("k_of_n", valid)} if valid else {}
+
+
+def _convert_pair(sampled: Hyperparams, group: str) -> tuple[Hyperparams, Hyperparams]:
+    """
+    :param sampled: sampled parameters
+    :param group: name of the parameter that holds the size of the group
+    :return: the other parameters, and k with the size of the group
+    """
+    others = {name: value for name, value in sampled.items() if name != "k_of_n"}
+    if "k_of_n" not in sampled:
+        return others, {}
+    k, n = sampled["k_of_n"].split(" of ")
+    return others, {"k": int(k), group: int(n)}
+
+
+def convert_order_params(sampled: Hyperparams) -> Hyperparams:
+    """
+    :param sampled: parameters of a trial of OrderPPO or OrderA2C
+    :return: keywords of the algorithm
+    """
+    others, pair = _convert_pair(sampled, "group_size")
+    return {**convert_onpolicy_params(others), **pair}
+
+
+def convert_remac_params(sampled: Hyperparams) -> Hyperparams:
+    """
+    :param sampled: parameters of a trial of ReMAC
+    :return: keywords of the algorithm
+    """
+    others, pair = _convert_pair(sampled, "n_action_samples")
+    return {**convert_offpolicy_params(others), **pair}
+
+
+def _suggest_order(trial: optuna.Trial) -> Hyperparams:
+    """RL Zoo's space of A2C and PPO where they agree, with shorter credit: lambda from 0.6 on (docs/results.md)."""
+    sampled = {
+        "n_steps_pow": trial.suggest_int("n_steps_pow", 5, 12),
+        "one_minus_gamma": trial.suggest_float("one_minus_gamma", 0.0001, 0.03, log=True),
+        "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 0.005, 0.4, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-5, 0.002, log=True),
+        "ent_coef": trial.suggest_float("ent_coef", 1e-8, 0.1, log=True),
+        "max_grad_norm": trial.suggest_float("max_grad_norm", 0.3, 2),
+        "net_arch": trial.suggest_categorical("net_arch", ["tiny", "small", "medium"]),
+        "activation_fn": trial.suggest_categorical("activation_fn", ["tanh", "relu"]),
+        "credit": trial.suggest_categorical("credit", ["projected", "dense"]),
+        **_suggest_pair(trial, EPISODE_PAIRS),
+    }
+    # Display true values, as RL Zoo does
+    trial.set_user_attr("gamma", 1 - sampled["one_minus_gamma"])
+    trial.set_user_attr("gae_lambda", 1 - sampled["one_minus_gae_lambda"])
+    trial.set_user_attr("n_steps", 2 ** sampled["n_steps_pow"])
+    return sampled
+
+
+def sample_orderppo_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
+    """
+    Sampler of OrderPPO; the signature is RL Zoo's.
+
+    :param trial: the trial
+    :return: keywords of the algorithm
+    """
+    sampled = {
+        **_suggest_order(trial),
+        "batch_size_pow": trial.suggest_int("batch_size_pow", 5, 10),
+        "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3, 0.4]),
+        "n_epochs": trial.suggest_categorical("n_epochs", [1, 5, 10, 20]),
+    }
+    trial.set_user_attr("batch_size", 2 ** sampled["batch_size_pow"])
+    return convert_order_params(sampled)
+
+
+def sample_ordera2c_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
+    """
+    Sampler of OrderA2C; the signature is RL Zoo's.
+
+    :param trial: the trial
+    :return: keywords of the algorithm
+    """
+    return convert_order_params(_suggest_order(trial))
+
+
+def sample_remac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
+    """
+    Sampler of ReMAC: RL Zoo's space of SAC, the pair (k, n_action_samples) and the actor's Adam epsilon.
+
+    :param trial: the trial
+    :param n_actions: as RL Zoo's sampler of SAC takes it
+    :param n_envs: as RL Zoo's sampler of SAC takes it
+    :param additional_args: as RL Zoo's sampler of SAC takes it
+    :return: keywords of the algorithm
+    """
+    sac = sample_sac_params(trial, n_actions, n_envs, additional_args)
+    _, pair = _convert_pair(_suggest_pair(trial, ACTION_PAIRS), "n_action_samples")
+    eps = trial.suggest_categorical("actor_adam_eps", [1e-8, 1e-2, 1e-1, 1.0])
+    return {**sac, **pair, "actor_adam_eps": eps}
+
+
+SAMPLERS: dict[str, Callable[..., Hyperparams]] = {
+    "orderppo": sample_orderppo_params,
+    "ordera2c": sample_ordera2c_params,
+    "remac": sample_remac_params,
+}
+CONVERTERS: dict[str, Callable[[Hyperparams], Hyperparams]] = {
+    "orderppo": convert_order_params,
+    "ordera2c": convert_order_params,
+    "remac": convert_remac_params,
+}
