@@ -28,12 +28,13 @@ def conf_dir(tmp_path: Path) -> Path:
     (folder / "orderppo.yml").write_text(ENTRY + "  batch_size: 64\n  k: 4\n  group_size: 8\n  n_timesteps: 512\n")
     (folder / "a2c.yml").write_text(ENTRY)
     (folder / "ordera2c.yml").write_text(ENTRY + "  k: 4\n  group_size: 8\n")
+    (folder / "sac.yml").write_text("default:\n  learning_starts: 20\n  n_timesteps: 64\n")
     return folder
 
 
 def make_spec(out: Path, **changes: object) -> RunSpec:
     values: dict = {"objective": "cvar:0.25", "seed": 0, "steps": 512, "settings": SETTINGS, "n_eval_episodes": 20}
-    return RunSpec(algo="orderppo", env_id="CartPole-v1", out=str(out), **{**values, **changes})
+    return RunSpec(**{"algo": "orderppo", "env_id": "CartPole-v1", "out": str(out), **values, **changes})
 
 
 def arguments(conf_dir: Path, out: Path, *more: str) -> list[str]:
@@ -118,6 +119,25 @@ def test_identity_of_a_run(tmp_path: Path) -> None:
     assert make_spec(tmp_path).folder.name.startswith("orderppo-CartPole-v1-cvar_0.25-s0-")
 
 
+def test_runs_of_earlier_versions_are_found_again(conf_dir: Path, tmp_path: Path) -> None:
+    """Names that version 0.1.0 gave: finished runs lie under them."""
+    assert make_spec(tmp_path).folder.name == "orderppo-CartPole-v1-cvar_0.25-s0-3d46fdff"
+
+    def names(*options: str) -> list[str]:
+        specs = cli.plan(cli.make_parser().parse_args(arguments(conf_dir, tmp_path, "--seeds", "1", *options)))
+        return [spec.folder.name for spec in specs]
+
+    assert names() == ["orderppo-CartPole-v1-mean-s0-304467b6", "orderppo-CartPole-v1-cvar_0.25-s0-973c227a"]
+    assert names("--params", "gamma:1.0", "--return-to-date", "yes") == [
+        "orderppo-CartPole-v1-mean-s0-4cc978b0",
+        "orderppo-CartPole-v1-cvar_0.25-s0-8537df96",
+    ]
+    assert names("--algos", "ordera2c", "--steps", "100") == [
+        "ordera2c-CartPole-v1-mean-s0-38e62eaa",
+        "ordera2c-CartPole-v1-cvar_0.25-s0-280721a4",
+    ]
+
+
 def test_evaluation_seeds_are_not_training_seeds() -> None:
     seeds = [evaluation_seed(seed) for seed in range(100)]
     assert len(set(seeds)) == 100 and min(seeds) > 1000
@@ -191,6 +211,8 @@ def test_plan_takes_the_plain_algorithms_settings_for_the_mean(conf_dir: Path, t
 def test_labels(tmp_path: Path) -> None:
     assert study.label(make_spec(tmp_path, objective="Mean")) == "Mean (PPO)"
     assert study.label(make_spec(tmp_path, objective="mean", settings={"credit": "terminal"})) == "mean"
+    assert study.label(make_spec(tmp_path, algo="sac", objective="mean", settings={})) == "mean (SAC)"
+    assert study.label(make_spec(tmp_path, algo="remac", objective="mean", settings={})) == "mean"
     assert study.tail_level([make_spec(tmp_path, objective=o) for o in ("mean", "CVaR:0.1", "cvar:0.5")]) == 0.1
     assert study.tail_level([make_spec(tmp_path, objective="var:0.1")]) == 0.25
 

@@ -6,7 +6,6 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import torch as th
-import yaml
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
@@ -32,25 +31,25 @@ def test_missing_file_and_entry(tmp_path: Path) -> None:
         settings.load_settings("orderppo", "CartPole-v1", tmp_path)
 
 
-def test_params_are_literals_or_strings() -> None:
+def test_a_param_is_a_literal_or_a_string() -> None:
     items = ["credit:terminal", "gamma:1.0", "anneal_from:'cvar:0.6'", "group_by:None", "learning_rate:lin_3e-4"]
-    assert settings.parse_params(items) == {
+    assert dict(map(settings.parse_param, items)) == {
         "credit": "terminal",
         "gamma": 1.0,
         "anneal_from": "cvar:0.6",
         "group_by": None,
         "learning_rate": "lin_3e-4",
     }
-    assert settings.parse_params(["anneal_from:cvar:0.6"]) == {"anneal_from": "cvar:0.6"}
+    assert settings.parse_param("anneal_from:cvar:0.6") == ("anneal_from", "cvar:0.6")
 
 
 @pytest.mark.parametrize(
     ("item", "message"),
     [("gamma", "write key:value"), ("gamma:", "write key:value"), ("objective:max", "--objectives"), ("seed:3", "--seeds")],
 )
-def test_bad_params(item: str, message: str) -> None:
+def test_bad_param(item: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        settings.parse_params([item])
+        settings.parse_param(item)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +111,8 @@ def test_constructor_kwargs() -> None:
     assert kwargs["clip_range"] == 0.1
     assert kwargs["policy_kwargs"] == {"net_arch": [64], "activation_fn": th.nn.ReLU}
     assert len(kwargs) == 3
+    # SB3 wants a tuple, YAML has none
+    assert settings.constructor_kwargs({"train_freq": [1, "episode"]}) == {"train_freq": (1, "episode")}
 
 
 @pytest.mark.parametrize("text", ["linear_3e-4", "lin_", "fast"])
@@ -132,6 +133,7 @@ def test_own_and_inherited_parameters_are_known(algo_class: type) -> None:
     [
         ({"gama": 1.0}, "Unknown hyperparameter 'gama' for OrderPPO: did you mean 'gamma'"),
         ({"frame_stack": 4}, "'frame_stack' = 4 is not supported"),
+        ({"replay_buffer_class": "HerReplayBuffer"}, "'replay_buffer_class' = 'HerReplayBuffer' is not supported"),
         ({"n_envs": 0}, "n_envs = 0 must be a whole number >= 1"),
     ],
 )
@@ -152,7 +154,7 @@ def test_environment_is_monitored_inside_the_wrappers() -> None:
 
 def test_model_from_an_entry() -> None:
     entry = {"n_envs": 3, "n_steps": 16, "batch_size": 24, "gamma": 0.9, "normalize": True, "learning_rate": "lin_1e-3"}
-    model, normalize = settings.make_model("orderppo", "CartPole-v1", "cvar:0.5", entry, seed=4)
+    model, normalize = settings.make_model(OrderPPO, "CartPole-v1", entry, seed=4, objective="cvar:0.5")
     assert isinstance(model, OrderPPO) and isinstance(normalize, VecNormalize)
     assert (model.n_envs, model.n_steps, model.gamma, normalize.gamma, model.seed) == (3, 16, 0.9, 0.9, 4)
     assert isinstance(model.observation_space, gym.spaces.Box)
@@ -163,18 +165,3 @@ def test_unknown_class() -> None:
         settings.load_class("sb3_ordergrad.envs.Nothing")
     with pytest.raises(ValueError, match="Cannot import 'Nothing'"):
         settings.load_class("Nothing")
-
-
-@pytest.mark.parametrize("algo", list(settings.ALGOS))
-def test_every_entry_of_the_package_builds(algo: str) -> None:
-    path, plain = settings.ALGOS[algo]
-    for name in (algo, plain):
-        entries = yaml.safe_load((settings.hyperparameter_folder() / f"{name}.yml").read_text())
-        for env_id in entries:
-            entry = settings.load_settings(name, "CartPole-v1" if env_id == "default" else env_id)
-            objective = "mean" if name == plain else entry.pop("objective")
-            steps = entry.pop("n_timesteps")
-            settings.check_settings(entry, settings.load_class(path))
-            model, _ = settings.make_model(algo, "CartPole-v1" if env_id == "default" else env_id, objective, entry, 0)
-            assert isinstance(model, OrderPPO | OrderA2C)
-            assert (float(steps) > 0, model.objective, model.n_envs) == (True, objective, entry.get("n_envs", 1))

@@ -42,6 +42,21 @@ def test_rows_and_differences(results: tables.Results) -> None:
         assert -20 < interval.low <= interval.value <= interval.high < 30
 
 
+def test_differences_to_baselines(results: tables.Results) -> None:
+    baseline = ("sac", "mean (SAC)")
+    rows = tables.summarize({**results, baseline: {0: distribution(np.arange(1.0, 41.0))}}, baselines=[baseline])
+    differences = {(r.algo, r.objective): r for r in rows if r.is_difference}
+    assert list(differences) == [
+        ("orderppo", "mean (PPO) minus SAC"),
+        ("orderppo", "cvar:0.25 minus mean (PPO)"),
+        ("orderppo", "cvar:0.25 minus SAC"),
+        ("ordera2c", "mean (A2C) minus SAC"),
+    ]
+    # the seed that both have
+    assert differences["orderppo", "cvar:0.25 minus SAC"].n_seeds == 1
+    assert differences["orderppo", "cvar:0.25 minus SAC"].intervals["mean"].value == pytest.approx(5.0)
+
+
 def test_markdown(results: tables.Results) -> None:
     text = tables.markdown_table(tables.summarize(results))
     lines = text.splitlines()

@@ -13,14 +13,21 @@ from typing import TypeVar
 import gymnasium as gym
 
 from sb3_ordergrad.compare import settings
-from sb3_ordergrad.compare.run import RunSpec
-from sb3_ordergrad.compare.study import OUTPUTS, check_out, check_pictures, run_all, write_report
+from sb3_ordergrad.compare.algorithms import (
+    ALGOS,
+    algorithm_class,
+    check_algos,
+    is_mean,
+    objectives_by_algorithm,
+    params_by_algorithm,
+)
+from sb3_ordergrad.compare.run import RunSpec, make_model
+from sb3_ordergrad.compare.study import OUTPUTS, check_out, check_pictures, run_all, steps_text, write_report
 from sb3_ordergrad.evaluation import SUMMARY
 
 T = TypeVar("T")
 
 DEFAULT_ENV = "FragileHalfCheetah-v0"
-DEFAULT_OBJECTIVES = ["mean", "cvar:0.25"]
 DEFAULT_SEEDS = 3
 # The shorter setting of `--demo`: what it takes to see the difference in a few minutes on two cores
 DEMO_STEPS = 600_000
@@ -35,16 +42,25 @@ def make_parser() -> argparse.ArgumentParser:
         description="Train objectives side by side, evaluate fresh episodes, and write tables and pictures of the returns. "
         "Interrupt it at any time: the same command continues with the runs that are not finished.",
     )
-    parser.add_argument("--algos", nargs="+", default=["orderppo"], help=f"of {', '.join(settings.ALGOS)}")
+    parser.add_argument("--algos", nargs="+", default=["orderppo"], help=f"of {', '.join(ALGOS)}")
     parser.add_argument("--env", default=DEFAULT_ENV, help="environment id (%(default)s)")
-    parser.add_argument("--objectives", nargs="+", default=DEFAULT_OBJECTIVES, help="the first is the reference")
+    defaults = "; ".join(f"{algo}: {' '.join(item.objectives)}" for algo, item in ALGOS.items() if not item.is_baseline)
+    parser.add_argument(
+        "--objectives", nargs="+", help=f"the first is the reference; remac.max is for remac alone (defaults: {defaults})"
+    )
     parser.add_argument("--steps", type=float, help="environment steps of each run (n_timesteps of the YAML file)")
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", type=int, help=f"number of training seeds, 0 to N - 1 ({DEFAULT_SEEDS})")
     seeds.add_argument("--seed-list", type=int, nargs="+", help="these training seeds instead")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time (%(default)s, the cores)")
     parser.add_argument("--out", type=Path, help="folder of the results (results, with --demo results/demo)")
-    parser.add_argument("--params", nargs="+", default=[], metavar="KEY:VALUE", help="hyperparameters for all runs")
+    parser.add_argument(
+        "--params",
+        nargs="+",
+        default=[],
+        metavar="[ALGO.]KEY:VALUE",
+        help="hyperparameters for all algorithms that know them, remac.k:4 for remac alone",
+    )
     parser.add_argument("--return-to-date", choices=["yes", "no", "config"], default="config", help="override the wrapper")
     parser.add_argument("--conf-dir", type=Path, help="folder with <algo>.yml instead of the package's")
     parser.add_argument("--eval-episodes", type=int, default=400, help="fresh episodes a policy (%(default)s)")
@@ -70,9 +86,7 @@ def _check_options(args: argparse.Namespace) -> None:
             raise ValueError(f"{name} {value:g} must be a number >= {least}: raise it.")
     if args.steps is not None and not args.steps.is_integer():
         raise ValueError(f"--steps {args.steps} must be a whole number >= 1, such as 1e6: round it.")
-    for algo in args.algos:
-        if algo not in settings.ALGOS:
-            raise ValueError(f"--algos {algo} is unknown: {settings.suggest(algo, list(settings.ALGOS))}")
+    check_algos(args.algos)
     # "package:Env-v0" is imported when it is made, as gymnasium does
     if ":" not in args.env:
         try:
@@ -97,8 +111,8 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     """
     The runs that the options ask for.
 
-    Runs of ``mean`` take the settings of the plain algorithm (``ppo.yml``), a baseline that can be tuned on its own; all
-    others those of ``<algo>.yml``. Both are trained for the same number of steps.
+    Where an algorithm on the ``mean`` is a plain one, it takes that one's settings (``ppo.yml``), a baseline that can be tuned
+    on its own, and is trained for as many steps as on its other objectives. All other runs take ``<algo>.yml``.
 
     :param args: parsed options
     :raises ValueError: if an option is out of range or unknown
@@ -107,22 +121,21 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     n_seeds = args.seeds or (DEMO_SEEDS if args.demo else DEFAULT_SEEDS)
     seeds = _unique(args.seed_list or range(n_seeds))
     out = str(args.out or ("results/demo" if args.demo else "results"))
-    params = settings.parse_params(args.params)
+    algos = _unique(args.algos)
+    objectives = objectives_by_algorithm(args.objectives, algos)
+    params = params_by_algorithm(args.params, algos)
     specs = []
     # Seeds outermost: an interrupted comparison holds every objective for the seeds it got to
-    for seed, algo, objective in itertools.product(seeds, _unique(args.algos), _unique(args.objectives)):
-        path, plain_algo = settings.ALGOS[algo]
-        source = plain_algo if objective.strip().lower() == "mean" else algo
-        entry = {**settings.load_settings(source, args.env, args.conf_dir), **params}
-        for key in ("n_timesteps", "objective"):
-            entry.pop(key, None)
-        entry = settings.override_return_to_date(entry, args.return_to_date)
-        settings.check_settings(entry, settings.load_class(path))
-        specs.append(
-            RunSpec(
-                algo, args.env, objective, seed, _run_steps(algo, args), entry, args.eval_episodes, args.deterministic, out
-            )
-        )
+    for seed, algo in itertools.product(seeds, algos):
+        for objective in objectives[algo]:
+            source = (ALGOS[algo].plain if is_mean(objective) else None) or algo
+            entry = {**settings.load_settings(source, args.env, args.conf_dir), **params[algo]}
+            for key in ("n_timesteps", "objective"):
+                entry.pop(key, None)
+            entry = settings.override_return_to_date(entry, args.return_to_date)
+            settings.check_settings(entry, algorithm_class(algo))
+            steps = _run_steps(algo, args)
+            specs.append(RunSpec(algo, args.env, objective, seed, steps, entry, args.eval_episodes, args.deterministic, out))
     return specs
 
 
@@ -138,7 +151,7 @@ def check_runs(specs: Sequence[RunSpec]) -> None:
             continue
         seen.add((spec.algo, spec.objective))
         try:
-            model, _ = settings.make_model(spec.algo, spec.env_id, spec.objective, spec.settings, spec.seed)
+            model, _ = make_model(spec)
         except (TypeError, AssertionError) as error:
             raise ValueError(f"{spec.algo} with {spec.objective} on {spec.env_id} cannot be built: {error}") from error
         env = model.get_env()
@@ -167,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     n_done = sum(spec.is_done() for spec in specs)
-    print(f"{len(specs)} runs of {specs[0].steps:,} steps on {specs[0].env_id}, {n_done} already done in {out}", flush=True)
+    print(f"{len(specs)} runs of {steps_text(specs)} on {specs[0].env_id}, {n_done} already done in {out}", flush=True)
     try:
         failures = run_all(specs, args.n_jobs)
         if any(spec.is_done() for spec in specs):

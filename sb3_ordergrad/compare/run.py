@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
 from sb3_ordergrad.compare import files, settings
+from sb3_ordergrad.compare.algorithms import ALGOS, algorithm_class
 from sb3_ordergrad.evaluation import ReturnDistribution, evaluate_distribution
 
 N_EVAL_ENVS = 16
@@ -30,9 +31,9 @@ class RunSpec:
     """
     Everything that decides the outcome of a run, and nothing else but the folder it goes to.
 
-    :param algo: key of :data:`~sb3_ordergrad.compare.settings.ALGOS`
+    :param algo: key of :data:`~sb3_ordergrad.compare.algorithms.ALGOS`
     :param env_id: the environment
-    :param objective: the objective
+    :param objective: the objective; ``mean`` for a baseline
     :param seed: seed of the training
     :param steps: environment steps of training
     :param settings: hyperparameters in RL Zoo's form, with all overrides
@@ -146,6 +147,12 @@ def run_one(spec: RunSpec) -> str:
     return str(spec.folder)
 
 
+def make_model(spec: RunSpec) -> tuple[BaseAlgorithm, VecNormalize | None]:
+    """The untrained model of a run with its environments, and its normalisation, if it has one."""
+    objective = {} if ALGOS[spec.algo].is_baseline else {"objective": spec.objective}
+    return settings.make_model(algorithm_class(spec.algo), spec.env_id, spec.settings, spec.seed, **objective)
+
+
 def _train(spec: RunSpec) -> dict[str, Any]:
     """Train, save the policy and the training episodes; return the record for ``done.json``."""
     start = time.monotonic()
@@ -154,7 +161,7 @@ def _train(spec: RunSpec) -> dict[str, Any]:
     # Whatever lies here is half of a run: without this file nobody takes it for a whole one
     for leftover in (folder / "done.json", *folder.glob(".*.tmp*")):
         leftover.unlink(missing_ok=True)
-    model, normalize = settings.make_model(spec.algo, spec.env_id, spec.objective, spec.settings, spec.seed)
+    model, normalize = make_model(spec)
     logger = configure(str(folder), ["csv"])
     model.set_logger(logger)
     record = TrainingRecord(folder / "steps.txt")
@@ -196,8 +203,7 @@ def _evaluate(spec: RunSpec) -> ReturnDistribution:
     env: VecEnv = settings.make_env(spec.env_id, spec.settings, N_EVAL_ENVS, seed)
     if settings.normalize_kwargs(spec.settings) is not None:
         env = VecNormalize.load(str(spec.folder / "vecnormalize.pkl"), env)
-    algo_class = settings.load_class(settings.ALGOS[spec.algo][0])
-    model = algo_class.load(spec.folder / "model.zip", device="cpu")
+    model = algorithm_class(spec.algo).load(spec.folder / "model.zip", device="cpu")
     try:
         return evaluate_distribution(model, env, spec.n_eval_episodes, spec.deterministic, seed)
     finally:

@@ -16,15 +16,18 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-# Where each algorithm lives, and the plain algorithm that `objective="mean"` reduces it to
-ALGOS: dict[str, tuple[str, str]] = {
-    "orderppo": ("sb3_ordergrad.order_ppo:OrderPPO", "ppo"),
-    "ordera2c": ("sb3_ordergrad.order_a2c:OrderA2C", "a2c"),
-}
 RETURN_TO_DATE = "sb3_ordergrad.envs.ReturnToDate"
 # Entries that describe the environment and the run; all others go to the constructor of the algorithm
 RESERVED = ("n_envs", "n_timesteps", "policy", "normalize", "env_wrapper", "env_kwargs")
-UNSUPPORTED = ("frame_stack", "vec_env_wrapper", "callback", "monitor_kwargs", "noise_type", "noise_std")
+UNSUPPORTED = (
+    "frame_stack",
+    "vec_env_wrapper",
+    "callback",
+    "monitor_kwargs",
+    "noise_type",
+    "noise_std",
+    "replay_buffer_class",
+)
 OWN_OPTIONS = {"objective": "--objectives", "seed": "--seeds", "n_timesteps": "--steps", "env": "--env"}
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
@@ -77,25 +80,23 @@ def load_settings(algo: str, env_id: str, conf_dir: Path | None = None) -> dict[
     raise ValueError(f"{path.name} has no entry for '{env_id}' and no entry 'default': add one of them.")
 
 
-def parse_params(items: Sequence[str]) -> dict[str, Any]:
+def parse_param(item: str) -> tuple[str, Any]:
     """
-    Hyperparameters in RL Zoo's spelling ``key:value``; values are Python literals, anything else is a string.
+    A hyperparameter in RL Zoo's spelling ``key:value``; the value is a Python literal, anything else is a string.
 
-    :param items: e.g. ``["gamma:1.0", "credit:terminal"]``
-    :raises ValueError: if an item has no colon or names something that has an option of its own
+    :param item: e.g. ``"gamma:1.0"`` or ``"credit:terminal"``
+    :return: key and value
+    :raises ValueError: if the item has no colon or names something that has an option of its own
     """
-    params = {}
-    for item in items:
-        key, colon, value = item.partition(":")
-        if not (key and colon and value):
-            raise ValueError(f"--params got '{item}': write key:value, for example gamma:0.99.")
-        if key in OWN_OPTIONS:
-            raise ValueError(f"--params got '{item}': use {OWN_OPTIONS[key]} for that.")
-        try:
-            params[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            params[key] = value
-    return params
+    key, colon, value = item.partition(":")
+    if not (key and colon and value):
+        raise ValueError(f"--params got '{item}': write key:value, for example gamma:0.99.")
+    if key in OWN_OPTIONS:
+        raise ValueError(f"--params got '{item}': use {OWN_OPTIONS[key]} for that.")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
 
 
 def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -191,15 +192,20 @@ def _read_schedule(key: str, text: str) -> float | LinearSchedule:
 
 
 def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords of the algorithm: all that is not reserved, with ``lin_x`` schedules and dictionaries in text resolved."""
+    """
+    Keywords of the algorithm: all that is not reserved, with ``lin_x`` schedules and dictionaries in text resolved and a
+    ``train_freq`` such as ``[1, "episode"]`` as the tuple that SB3 wants, which YAML does not have.
+    """
     kwargs = {key: value for key, value in settings.items() if key not in (*RESERVED, *UNSUPPORTED)}
     for key in SCHEDULES:
         value = kwargs.get(key)
         if isinstance(value, str):
             kwargs[key] = _read_schedule(key, value)
-    for key in ("policy_kwargs", "rollout_buffer_kwargs"):
+    for key in ("policy_kwargs", "rollout_buffer_kwargs", "replay_buffer_kwargs"):
         if key in kwargs:
             kwargs[key] = evaluate_text(kwargs[key])
+    if isinstance(kwargs.get("train_freq"), list):
+        kwargs["train_freq"] = tuple(kwargs["train_freq"])
     return kwargs
 
 
@@ -224,11 +230,16 @@ def make_env(env_id: str, settings: Mapping[str, Any], n_envs: int, seed: int) -
 
 
 def make_model(
-    algo: str, env_id: str, objective: str, settings: Mapping[str, Any], seed: int
+    algo_class: Callable[..., BaseAlgorithm], env_id: str, settings: Mapping[str, Any], seed: int, **kwargs: Any
 ) -> tuple[BaseAlgorithm, VecNormalize | None]:
     """
     An untrained model with its environments.
 
+    :param algo_class: its class
+    :param env_id: the environment
+    :param settings: an entry of a YAML file
+    :param seed: of the model and the environments
+    :param kwargs: further arguments of the constructor
     :return: the model and its normalisation, if it has one
     """
     env = make_env(env_id, settings, settings.get("n_envs", 1), seed)
@@ -236,7 +247,5 @@ def make_model(
     normalized = None
     if normalize is not None:
         env = normalized = VecNormalize(env, **normalize)
-    kwargs = {"device": "cpu", **constructor_kwargs(settings)}
-    algo_class = load_class(ALGOS[algo][0])
-    model = algo_class(settings.get("policy", "MlpPolicy"), env, objective=objective, seed=seed, **kwargs)
-    return model, normalized
+    constructor = {"device": "cpu", **constructor_kwargs(settings), **kwargs}
+    return algo_class(settings.get("policy", "MlpPolicy"), env, seed=seed, **constructor), normalized

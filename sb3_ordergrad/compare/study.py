@@ -14,8 +14,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError  # type
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sb3_ordergrad.compare import files, tables
+from sb3_ordergrad.compare.algorithms import ALGOS, is_mean
 from sb3_ordergrad.compare.run import RunSpec, run_one
-from sb3_ordergrad.compare.settings import ALGOS
 from sb3_ordergrad.evaluation import ReturnDistribution, plot_learning_curves, plot_return_distributions
 
 if TYPE_CHECKING:
@@ -30,9 +30,17 @@ def label(spec: RunSpec) -> str:
     """
     The objective as tables show it; the mean is the plain algorithm, and says so, unless it is annealed or paid at the end.
     """
-    is_mean = spec.objective.strip().lower() == "mean"
-    is_plain = spec.settings.get("credit") != "terminal" and not spec.settings.get("anneal")
-    return f"{spec.objective} ({ALGOS[spec.algo][1].upper()})" if is_mean and is_plain else spec.objective
+    algorithm = ALGOS[spec.algo]
+    plain = spec.algo if algorithm.is_baseline else algorithm.plain
+    is_plain = is_mean(spec.objective) and spec.settings.get("credit") != "terminal" and not spec.settings.get("anneal")
+    return f"{spec.objective} ({plain.upper()})" if plain and is_plain else spec.objective
+
+
+def steps_text(specs: Sequence[RunSpec]) -> str:
+    """Steps of the runs: a number, or a range where algorithms are trained for different numbers of them."""
+    steps = [spec.steps for spec in specs]
+    fewest, most = min(steps), max(steps)
+    return f"{fewest:,} steps" if fewest == most else f"{fewest:,} to {most:,} steps"
 
 
 def check_out(out: Path) -> None:
@@ -160,9 +168,13 @@ def tail_level(specs: Sequence[RunSpec]) -> float:
 
 
 def _line_labels(specs: Sequence[RunSpec]) -> dict[tuple[str, str], str]:
-    """What the legend says: the algorithm is named only if there are several."""
+    """What the legend says: the algorithm is named only if there are several, a baseline by its name alone."""
     several = len({spec.algo for spec in specs}) > 1
-    return {(s.algo, label(s)): f"{s.algo} {label(s)}" if several else label(s) for s in specs}
+    lines = {}
+    for spec in specs:
+        name = f"{spec.algo} {label(spec)}" if several else label(spec)
+        lines[spec.algo, label(spec)] = spec.algo.upper() if ALGOS[spec.algo].is_baseline else name
+    return lines
 
 
 def _save_figure(figure: "Figure", path: Path) -> None:
@@ -177,7 +189,7 @@ def write_pictures(specs: Sequence[RunSpec], out: Path) -> None:
 
     tail = tail_level(specs)
     labels = _line_labels(specs)
-    title = f"{specs[0].env_id}, {specs[0].steps:,} steps"
+    title = f"{specs[0].env_id}, {steps_text(specs)}"
     results = load_results(specs)
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
     ax = plot_return_distributions(
@@ -236,7 +248,7 @@ def write_report(specs: Sequence[RunSpec], out: Path, command: str, seconds: flo
     """
     results = load_results(specs)
     statistics = tables.columns(spec.objective for spec in specs)
-    rows = tables.summarize(results, statistics)
+    rows = tables.summarize(results, statistics, [key for key in results if ALGOS[key[0]].is_baseline])
     # First of all: from here on the folder's files are known to be ours
     runs = [spec.folder.name for spec in specs if spec.is_done()]
     files.write_json(out / MANIFEST, {"command": command, "runs": runs})
@@ -249,7 +261,7 @@ def write_report(specs: Sequence[RunSpec], out: Path, command: str, seconds: flo
     header = ("algo", "env", "objective", "seed", "episode", "return", "length")
     files.write_csv(out / "returns.csv", header, every_return)
     text = f"{tables.markdown_table(rows)}\n\n{provenance(specs, command, seconds)}\n"
-    title = f"# {specs[0].env_id}, {specs[0].steps:,} steps\n\n"
+    title = f"# {specs[0].env_id}, {steps_text(specs)}\n\n"
     files.write_text(out / "table.md", title + text)
     files.write_csv(out / "table.csv", *tables.csv_table(rows))
     files.write_text(out / "table_seeds.md", f"{title}{tables.markdown_seeds(results, statistics)}\n")

@@ -46,24 +46,30 @@ def columns(objectives: Iterable[str]) -> dict[str, tuple[str, int | None]]:
     return {**SUMMARY, **{name: (name, None) for name in sorted(own) if name.partition(":")[0] in LEVEL_FAMILIES}}
 
 
-def summarize(results: Results, statistics: Statistics = SUMMARY) -> list[Row]:
+def summarize(results: Results, statistics: Statistics = SUMMARY, baselines: Sequence[tuple[str, str]] = ()) -> list[Row]:
     """
-    Rows for each algorithm and objective, then the differences of each objective to the first one of its algorithm.
+    Rows for each algorithm and objective, then the differences of each objective to the first one of its algorithm and to each
+    baseline.
 
     :param results: evaluations by (algorithm, label of the objective) and seed, in the order of the table
     :param statistics: objective and sample size by the name of the column
+    :param baselines: keys of ``results`` that are references for all others, and have none themselves
     """
+    returns = {key: {seed: d.returns for seed, d in by_seed.items()} for key, by_seed in results.items()}
     rows, differences = [], []
-    references: dict[str, str] = {}
-    for (algo, objective), by_seed in results.items():
-        samples = {seed: distribution.returns for seed, distribution in by_seed.items()}
+    first: dict[str, tuple[str, str]] = {}
+    for key, samples in returns.items():
+        algo, objective = key
         rows.append(Row(algo, objective, len(samples), bootstrap_over_seeds(list(samples.values()), statistics)))
-        reference = references.setdefault(algo, objective)
-        if reference != objective:
-            base = {seed: distribution.returns for seed, distribution in results[algo, reference].items()}
-            n_seeds = len(set(samples) & set(base)) or min(len(samples), len(base))
-            intervals = bootstrap_difference(samples, base, statistics)
-            differences.append(Row(algo, f"{objective} minus {reference}", n_seeds, intervals, is_difference=True))
+        if key in baselines:
+            continue
+        references = {first.setdefault(algo, key): first[algo][1], **{other: other[0].upper() for other in baselines}}
+        for other, name in references.items():
+            if other == key:
+                continue
+            n_seeds = len(set(samples) & set(returns[other])) or min(len(samples), len(returns[other]))
+            intervals = bootstrap_difference(samples, returns[other], statistics)
+            differences.append(Row(algo, f"{objective} minus {name}", n_seeds, intervals, is_difference=True))
     return rows + differences
 
 

@@ -1,0 +1,123 @@
+"""The algorithms that can be compared, and options that are meant for one of them: ``remac.k:4``, ``remac.max``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sb3_ordergrad.compare.settings import RESERVED, constructor_parameters, load_class, parse_param, suggest
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """
+    What the comparison knows of an algorithm.
+
+    :param path: where its class lives
+    :param objectives: objectives it is trained on if none are named; empty for a baseline, which has no such parameter and
+        is trained once, on the mean
+    :param plain: the plain algorithm that ``objective="mean"`` reduces it to, if it does
+    """
+
+    path: str
+    objectives: tuple[str, ...] = ()
+    plain: str | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it has no objective to choose."""
+        return not self.objectives
+
+
+ALGOS = {
+    "orderppo": Algorithm("sb3_ordergrad.order_ppo:OrderPPO", ("mean", "cvar:0.25"), "ppo"),
+    "ordera2c": Algorithm("sb3_ordergrad.order_a2c:OrderA2C", ("mean", "cvar:0.25"), "a2c"),
+    "remac": Algorithm("sb3_ordergrad.remac:ReMAC", ("max",)),
+    "ppo": Algorithm("stable_baselines3:PPO"),
+    "a2c": Algorithm("stable_baselines3:A2C"),
+    "sac": Algorithm("stable_baselines3:SAC"),
+    "tqc": Algorithm("sb3_contrib:TQC"),
+}
+BASELINE_OBJECTIVE = "mean"
+
+
+def is_mean(objective: str) -> bool:
+    """Whether this spells the mean."""
+    return objective.strip().lower() == BASELINE_OBJECTIVE
+
+
+def algorithm_class(algo: str) -> Any:
+    """The class of an algorithm."""
+    return load_class(ALGOS[algo].path)
+
+
+def check_algos(algos: Sequence[str]) -> None:
+    """
+    :raises ValueError: if one of them is unknown
+    """
+    for algo in algos:
+        if algo not in ALGOS:
+            raise ValueError(f"--algos {algo} is unknown: {suggest(algo, list(ALGOS))}")
+
+
+def _split(option: str, item: str, algos: Sequence[str]) -> tuple[str, str]:
+    """
+    The algorithm that an item names before its first dot ("" if it names none), and the rest.
+
+    :raises ValueError: if it names an algorithm that is not compared
+    """
+    algo, dot, rest = item.partition(".")
+    if not dot or algo not in ALGOS:
+        return "", item
+    if algo not in algos:
+        raise ValueError(f"{option} got '{item}', but --algos are {', '.join(algos)}: add {algo} or drop the item.")
+    return algo, rest
+
+
+def objectives_by_algorithm(items: Sequence[str] | None, algos: Sequence[str]) -> dict[str, list[str]]:
+    """
+    The objectives that each algorithm is trained on.
+
+    Items that begin with an algorithm's name are its own, and all it takes if there are any; otherwise it takes those without
+    a name, and without those its defaults. A baseline takes none of them.
+
+    :param items: e.g. ``["mean", "cvar:0.25", "remac.max"]``; ``None`` if nothing was asked for
+    :param algos: the algorithms
+    :raises ValueError: if an item belongs to a baseline or to an algorithm that is not compared, or if no algorithm takes it
+    """
+    pairs = [_split("--objectives", item, algos) for item in items or ()]
+    for algo, objective in pairs:
+        if algo and ALGOS[algo].is_baseline:
+            raise ValueError(f"--objectives got '{algo}.{objective}', but {algo} always maximises the mean: drop the item.")
+    if items and all(ALGOS[algo].is_baseline for algo in algos):
+        raise ValueError(f"--objectives were given, but {', '.join(algos)} always maximise the mean: leave the option out.")
+    chosen = {}
+    for algo in algos:
+        own, common = ([objective for name, objective in pairs if name == wanted] for wanted in (algo, ""))
+        objectives = [BASELINE_OBJECTIVE] if ALGOS[algo].is_baseline else own or common or list(ALGOS[algo].objectives)
+        chosen[algo] = list(dict.fromkeys(objectives))
+    return chosen
+
+
+def params_by_algorithm(items: Sequence[str], algos: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """
+    The hyperparameters that ``--params`` gives to each algorithm.
+
+    ``remac.k:4`` goes to ReMAC alone and precedes ``k:4``, which goes to every algorithm whose constructor knows ``k``. What
+    describes environment and run, such as ``n_envs``, is known to all.
+
+    :param items: ``key:value`` or ``algo.key:value``
+    :param algos: the algorithms
+    :raises ValueError: if an item is malformed, or names what no constructor knows or an algorithm that is not compared
+    """
+    known = {algo: [*RESERVED, *constructor_parameters(algorithm_class(algo))] for algo in algos}
+    common: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {algo: {} for algo in algos}
+    for item in items:
+        algo, rest = _split("--params", item, algos)
+        key, value = parse_param(rest)
+        takers = [algo] if algo else list(algos)
+        names = list(dict.fromkeys(name for taker in takers for name in known[taker]))
+        if key not in names:
+            raise ValueError(f"--params: unknown hyperparameter '{key}' for {', '.join(takers)}: {suggest(key, names)}")
+        (own[algo] if algo else common)[key] = value
+    return {algo: {key: common[key] for key in common if key in known[algo]} | own[algo] for algo in algos}
