@@ -60,7 +60,7 @@ class Mlp:
 
         :param features: shape ``(batch, n_features)``
         :param actions: shape ``(n_samples, batch, action_dim)``
-        :return: the output, shape ``(n,)`` with ``n = n_samples * batch``, and those of the hidden layers, shapes ``(n, width)``
+        :return: the output, shape ``(n_samples * batch,)``, and those of the hidden layers, widths instead of 1
         """
         first, n_features = self.linears[0], features.shape[1]
         of_features = F.linear(features, first.weight[:, :n_features], first.bias)
