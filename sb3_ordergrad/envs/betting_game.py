@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.checks import check_number, check_probability
+from sb3_ordergrad.envs.checks import check_number, check_probability, check_render_mode
 
 N_ROUNDS = 6
 # Action a stakes a / 8 of the purse
@@ -32,19 +32,24 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
     :param start: purse at the start, above 0
     :param win_probability: chance that a bet is won, in [0, 1]
     :param cap: largest purse, at least ``start``
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..8
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012
 
-    def __init__(self, start: float = 16.0, win_probability: float = 0.88, cap: float = 256.0) -> None:
+    def __init__(
+        self, start: float = 16.0, win_probability: float = 0.88, cap: float = 256.0, render_mode: str | None = None
+    ) -> None:
         if not (math.isfinite(start) and start > 0.0):
             raise ValueError(f"start={start} is not a finite number > 0: give a purse such as 16.0")
         check_probability("win_probability", win_probability)
         check_number("cap", cap, minimum=start, example=16.0 * start)
+        check_render_mode(render_mode)
         self.start = start
         self.win_probability = win_probability
         self.cap = cap
+        self.render_mode = render_mode
         self.observation_space = spaces.Box(0.0, 1.0, shape=(2,), dtype=np.float32)
         self.action_space = spaces.Discrete(N_SHARES + 1)  # type: ignore[assignment]
         self.purse = start
@@ -76,3 +81,16 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         :return: what the agent sees there, ``(2,)`` float32
         """
         return np.array([math.log1p(purse) / math.log1p(self.cap), n_rounds_played / N_ROUNDS], dtype=np.float32)
+
+    def render(self) -> np.ndarray | None:
+        """
+        Draw the rounds left (blue, above) and the purse (green, below) as bars of the picture's full width.
+
+        :return: ``(64, 256, 3)`` uint8, or None without a render mode
+        """
+        if self.render_mode is None:
+            return None
+        image = np.full((64, 256, 3), 255, dtype=np.uint8)
+        image[:32, : round(256 * (1.0 - self.n_rounds_played / N_ROUNDS))] = (50, 90, 220)
+        image[32:, : round(256 * self.purse / self.cap)] = (60, 180, 75)
+        return image

@@ -36,3 +36,12 @@ def check_limit(name: str, value: float, unit: str, example: float) -> None:
     """
     if math.isnan(value):
         raise ValueError(f"{name}={value} is not a number: give {unit}, such as {example} (inf switches the risk off)")
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """
+    :param render_mode: what the user gave
+    :raises ValueError: if it is neither ``"rgb_array"`` nor None
+    """
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f'render_mode="{render_mode}" is not supported: use "rgb_array" or None')

@@ -1,11 +1,12 @@
 """The Guarded Maze: a short way past a guard who is rarely there, and a long safe one."""
 
-import math
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
+from sb3_ordergrad.envs.checks import check_number, check_probability, check_render_mode
 
 SIZE = 8
 N_CELLS = SIZE * SIZE
@@ -72,14 +73,10 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
         action_noise: float = 0.2,
         render_mode: str | None = None,
     ) -> None:
-        if not 0.0 <= guard_probability <= 1.0:
-            raise ValueError(f"guard_probability={guard_probability} is outside [0, 1]: give a probability")
-        if not (math.isfinite(cost_mean) and cost_mean >= 0.0):
-            raise ValueError(f"cost_mean={cost_mean} is not a finite number >= 0: give a mean such as 2.0")
-        if not (math.isfinite(action_noise) and action_noise >= 0.0):
-            raise ValueError(f"action_noise={action_noise} is not a finite number >= 0: give a deviation such as 0.2")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f'render_mode="{render_mode}" is not supported: use "rgb_array" or None')
+        check_probability("guard_probability", guard_probability)
+        check_number("cost_mean", cost_mean, minimum=0.0, example=2.0)
+        check_number("action_noise", action_noise, minimum=0.0, example=0.2)
+        check_render_mode(render_mode)
         self.guard_probability = guard_probability
         self.cost_mean = cost_mean
         self.action_noise = action_noise

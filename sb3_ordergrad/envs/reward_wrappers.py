@@ -125,8 +125,9 @@ class SpeedPenalty(MeasuredRewardDisturbance):
         self.probability = probability
 
     def _disturbance(self, observation: Any, info: dict[str, Any]) -> float:
-        coin = self._rng.random() < self.probability
-        info["risk_event"] = bool(coin and self._measured(observation, info) > self.v_max)
+        # The speed is looked up in every step: one that is not measured must not wait for the coin to be noticed
+        at_risk = self._measured(observation, info) > self.v_max
+        info["risk_event"] = bool(self._rng.random() < self.probability and at_risk)
         return self.penalty if info["risk_event"] else 0.0
 
 

@@ -1,0 +1,192 @@
+"""Betting game: stakes, cap, coins, the Gym interface; and its exact solution in the benchmark, against play."""
+
+import runpy
+import warnings
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env as gym_check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
+from sb3_ordergrad.envs.betting_game import BettingGameEnv
+
+BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "betting_game.py"
+
+
+def game_at(purse: float, win_probability: float) -> BettingGameEnv:
+    """
+    :param purse: to put there
+    :param win_probability: 0 or 1 decides the rounds
+    :return: a game that was reset
+    """
+    env = BettingGameEnv(win_probability=win_probability)
+    env.reset(seed=0)
+    env.purse = purse
+    return env
+
+
+def test_checkers_pass_without_warnings() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gym_check_env(gym.make("BettingGame-v0").unwrapped)
+        sb3_check_env(gym.make("BettingGame-v0"))
+
+
+def test_constants() -> None:
+    env = BettingGameEnv()
+    assert (env.start, env.win_probability, env.cap) == (16.0, 0.88, 256.0)
+    assert env.action_space == gym.spaces.Discrete(9)
+    assert gym.spec("BettingGame-v0").max_episode_steps == 6
+
+
+@pytest.mark.parametrize("action", range(9))
+def test_an_eighth_of_the_purse_per_action(action: int) -> None:
+    assert game_at(40.0, 1.0).step(action)[1] == 5.0 * action
+    assert game_at(40.0, 0.0).step(action)[1] == -5.0 * action
+
+
+def test_the_cap_cuts_the_win() -> None:
+    env = game_at(200.0, 1.0)
+    assert env.step(8)[1] == 56.0 and env.purse == 256.0
+    assert env.step(8)[1] == 0.0
+    assert game_at(200.0, 1.0).step(2)[1] == 50.0
+
+
+def test_ruin_lasts_and_episodes_take_six_rounds() -> None:
+    env = gym.make("BettingGame-v0", win_probability=0.0)
+    env.reset(seed=0)
+    steps = [env.step(8) for _ in range(6)]
+    assert [reward for _, reward, *_ in steps] == [-16.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert [terminated for _, _, terminated, _, _ in steps] == [False] * 5 + [True]
+
+
+def test_the_return_is_the_change_of_the_purse() -> None:
+    env = gym.make("BettingGame-v0")
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    for _ in range(200):
+        rewards, done = 0.0, False
+        while not done:
+            _, reward, done, _, info = env.step(env.action_space.sample())
+            rewards += float(reward)
+        assert rewards == pytest.approx(info["purse"] - 16.0, abs=1e-9)
+        env.reset()
+
+
+def test_observation() -> None:
+    env = BettingGameEnv(win_probability=1.0)
+    np.testing.assert_allclose(env.reset(seed=0)[0], [np.log(17) / np.log(257), 0.0], rtol=1e-6)
+    np.testing.assert_allclose(env.step(8)[0], [np.log(33) / np.log(257), 1 / 6], rtol=1e-6)
+    assert env.observation(0.0, 6).tolist() == [0.0, 1.0] and env.observation(256.0, 0).tolist() == [1.0, 0.0]
+
+
+def test_wins_over_100_000_rounds() -> None:
+    env, n = BettingGameEnv(), 102_000
+    env.reset(seed=0)
+    wins = 0
+    for step in range(n):
+        _, reward, terminated, _, info = env.step(1)
+        assert (reward > 0.0) == info["won"]
+        wins += info["won"]
+        if terminated:
+            assert step % 6 == 5
+            env.reset()
+    assert abs(wins / n - 0.88) < 4 * np.sqrt(0.88 * 0.12 / n)
+
+
+def test_seeds() -> None:
+    def trajectory(seed: int, action: int) -> list[bool]:
+        env = gym.make("BettingGame-v0")
+        env.reset(seed=seed)
+        won = []
+        for step in range(60):
+            won.append(env.step(action)[4]["won"])
+            if step % 6 == 5:
+                env.reset()
+        return won
+
+    # The coins are the same whatever is staked
+    assert trajectory(3, 8) == trajectory(3, 8) == trajectory(3, 0)
+    assert trajectory(3, 8) != trajectory(4, 8)
+
+
+def test_render_shows_purse_and_rounds() -> None:
+    env = gym.make("BettingGame-v0", render_mode="rgb_array", win_probability=1.0)
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(8)
+    image = np.asarray(env.render())
+    assert image.shape == (64, 256, 3) and image.dtype == np.uint8
+    # Three rounds are left, and half of the cap is in the purse
+    assert (image < 255).any(axis=2).sum(axis=1).tolist() == [128] * 64
+    assert BettingGameEnv().render() is None
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"start": 0.0}, "start=0.0 is not a finite number > 0"),
+        ({"win_probability": 1.5}, r"win_probability=1.5 is outside \[0, 1\]"),
+        ({"cap": 8.0}, "cap=8.0 is not a finite number >= 16"),
+        ({"cap": float("inf")}, "cap=inf"),
+        ({"render_mode": "human"}, 'render_mode="human"'),
+    ],
+)
+def test_bad_parameters(kwargs: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BettingGameEnv(**kwargs)
+
+
+@pytest.mark.parametrize("action", [-1, 9])
+def test_bad_action(action: int) -> None:
+    with pytest.raises(ValueError, match=f"action={action} is outside 0..8"):
+        game_at(16.0, 1.0).step(action)
+
+
+@pytest.fixture(scope="module")
+def solution() -> SimpleNamespace:
+    """The functions of the benchmark."""
+    return SimpleNamespace(**runpy.run_path(str(BENCHMARK)))
+
+
+def test_exact_distribution_is_that_of_all_64_runs_of_luck(solution: SimpleNamespace) -> None:
+    game = solution.build_game()
+    actions = np.random.default_rng(0)
+    policy = [actions.integers(9, size=len(purses)) for purses in game.purses[:-1]]
+    expected = np.zeros(len(game.returns))
+    for luck in product([True, False], repeat=6):
+        env = BettingGameEnv()
+        env.reset()
+        probability = 1.0
+        for t, won in enumerate(luck):
+            env.win_probability = float(won)
+            env.step(int(policy[t][np.searchsorted(game.purses[t], env.purse - 1e-9)]))
+            probability *= 0.88 if won else 0.12
+        expected[np.searchsorted(game.returns, env.purse - 16.0 - 1e-9)] += probability
+    np.testing.assert_allclose(solution.distribution(game, solution.pure(policy)), expected, atol=1e-12)
+
+
+def test_optima(solution: SimpleNamespace) -> None:
+    game = solution.build_game()
+    mean, tail = (solution.pure(solution.optimum(game, objective)) for objective in ("mean", "cvar:0.25"))
+    best_mean, best_tail = solution.figures(game, mean)["mean"], solution.figures(game, tail)["cvar:0.25"]
+    # The figures that docs/environments.md gives
+    assert (round(best_mean, 2), round(best_tail, 2)) == (151.50, 36.51)
+    # Random changes of the optimal policies are never better, and neither are random policies
+    rng = np.random.default_rng(0)
+    for base, objective, best in [(mean, "mean", best_mean), (tail, "cvar:0.25", best_tail)]:
+        for share in (0.02, 0.1, 1.0):
+            for _ in range(5):
+                other = [(1 - share) * p + share * rng.dirichlet(np.ones(9), p.shape[1]).T for p in base]
+                assert solution.figures(game, other)[objective] < best
+
+
+def test_tail_mean_of_a_known_distribution(solution: SimpleNamespace) -> None:
+    returns, probabilities = np.array([-4.0, 0.0, 8.0]), np.array([0.1, 0.1, 0.8])
+    # The worst quarter: 0.1 of -4, 0.1 of 0 and 0.05 of 8
+    assert solution.cvar(returns, probabilities) == pytest.approx((-0.4 + 0.4) / 0.25)
