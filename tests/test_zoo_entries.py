@@ -1,0 +1,81 @@
+"""Every entry of our YAML files, through RL Zoo's own `train`: it builds the model and trains two rollouts or 50 updates."""
+
+import sys
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch as th
+import yaml
+
+pytest.importorskip("rl_zoo3", reason="needs the extra zoo")
+
+from sb3_ordergrad.compare.settings import hyperparameter_folder
+from sb3_ordergrad.lstatistics import parse_objective
+from sb3_ordergrad.zoo import cli
+from sb3_ordergrad.zoo.registry import ALGORITHMS
+
+MUJOCO = (
+    "HalfCheetah Hopper Walker2d Ant Swimmer Reacher Humanoid HumanoidStandup Pusher InvertedPendulum InvertedDoublePendulum"
+)
+CONTINUOUS = ["MountainCarContinuous-v0", "Pendulum-v1"]
+DISCRETE = ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
+# RL Zoo's Pendulum without velocities: an environment that has no entry
+WITHOUT_ENTRY = "PendulumNoVel-v1"
+
+
+def entries(algo: str) -> dict[str, dict[str, Any]]:
+    return yaml.safe_load((hyperparameter_folder() / f"{algo}.yml").read_text())
+
+
+def shortened(algo: str, entry: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """
+    Steps to train, and the overrides that make them few: an on-policy rollout of one minibatch; one environment, a short
+    warm-up and a small memory for ReMAC. All other values are the entry's.
+    """
+    if algo == "remac":
+        return 110, {"n_envs": 1, "learning_starts": 60, "buffer_size": 200}
+    n_envs = entry.get("n_envs", 1)
+    if algo == "ordera2c":
+        return 2 * n_envs * entry.get("n_steps", 5), {}
+    n_steps = ceil(entry.get("batch_size", 64) / n_envs)
+    return 2 * n_envs * n_steps, {"n_steps": n_steps}
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_entries_name_what_they_are_for(algo: str) -> None:
+    ours = [env_id for env_id, spec in gym.registry.items() if str(spec.entry_point).startswith("sb3_ordergrad.envs")]
+    wanted = [f"{name}-v5" for name in MUJOCO.split()] + CONTINUOUS
+    # ReMAC's actions are continuous
+    wanted += [env_id for env_id in ours if algo != "remac" or isinstance(gym.make(env_id).action_space, gym.spaces.Box)]
+    wanted += [] if algo == "remac" else DISCRETE
+    assert set(wanted) | {"default"} == set(entries(algo))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("algo", "env_id"), [(algo, env_id) for algo in ALGORITHMS for env_id in entries(algo)])
+def test_entry_trains(algo: str, env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = entries(algo)[env_id]
+    env = WITHOUT_ENTRY if env_id == "default" else env_id
+    steps, overrides = shortened(algo, entry)
+    monkeypatch.setattr(sys, "argv", [])
+    options = f"train --algo {algo} --env {env} -n {steps} -f {tmp_path} --eval-freq -1 --device cpu --seed 0"
+    params = ["-params", *(f"{key}:{value}" for key, value in overrides.items())] if overrides else []
+    cli.main([*options.split(), *params])
+
+    saved = tmp_path / algo / f"{env}_1"
+    model = ALGORITHMS[algo].load(saved / f"{env}.zip", device="cpu")
+    assert model.num_timesteps >= steps
+    assert all(th.isfinite(value).all() for value in model.policy.state_dict().values())
+    names = {"objective", "k", "group_size", "credit", "anneal", "anneal_from", "n_action_samples", "actor_adam_eps"}
+    for name in names & set(entry):
+        assert getattr(model, name) == entry[name], name
+    assert parse_objective(entry["objective"])
+    assert (saved / env / "vecnormalize.pkl").exists() == bool(entry.get("normalize"))
+    if algo == "remac":
+        assert model._n_updates >= 50
+    else:
+        # the second rollout was trained on as well
+        assert model._n_updates >= 2
