@@ -1,5 +1,6 @@
 """Evaluate a policy by its whole distribution of returns: works on any Stable-Baselines3 model."""
 
+from sb3_ordergrad.evaluation.callback import ObjectiveEvalCallback
 from sb3_ordergrad.evaluation.distribution import Comparison, ReturnDistribution
 from sb3_ordergrad.evaluation.dominance import Dominance, dominance
 from sb3_ordergrad.evaluation.intervals import Interval, bootstrap_interval
@@ -21,6 +22,7 @@ __all__ = [
     "Comparison",
     "Dominance",
     "Interval",
+    "ObjectiveEvalCallback",
     "ReturnDistribution",
     "best_of",
     "bootstrap_difference",

@@ -1,0 +1,283 @@
+"""Intervals that cover, a comparison that finds what is there, files that come back as they were written."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from sb3_contrib import TQC
+from scipy import stats
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_ordergrad.evaluation import Interval, ReturnDistribution, bootstrap_interval, dominance, evaluate_distribution
+
+SAMPLE = np.random.default_rng(0).normal(size=200)
+
+
+def distribution_of(returns: Sequence[float] | np.ndarray) -> ReturnDistribution:
+    return ReturnDistribution(np.asarray(returns), np.ones(len(returns)))
+
+
+class RareLoss(VecEnv):
+    """Episodes of one step; the return is ``SCALE`` times the action, less ``LOSS`` with probability ``RISK``."""
+
+    SCALE, LOSS, RISK = 30.0, 500.0, 0.05
+
+    def __init__(self, num_envs: int):
+        super().__init__(num_envs, gym.spaces.Box(0, 1, (1,)), gym.spaces.Box(-100.0, 100.0, (1,)))
+        self.rng = np.random.default_rng()
+        self.obs = np.zeros((num_envs, 1), dtype=np.float32)
+        self.infos: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        self.rng = np.random.default_rng(seed)
+        return [seed]
+
+    def reset(self) -> np.ndarray:
+        return self.obs
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self.actions = actions
+
+    def step_wait(self) -> Any:
+        losses = self.LOSS * (self.rng.random(self.num_envs) < self.RISK)
+        return self.obs, self.SCALE * self.actions[:, 0] - losses, np.ones(self.num_envs, dtype=bool), self.infos
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        return [False] * self.num_envs
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        return [None] * self.num_envs
+
+    def close(self) -> None: ...
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None: ...
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        return []
+
+
+def true_cvar(mean: float, level: float) -> float:
+    """CVaR of ``RareLoss`` with actions of this mean and unit deviation, by integrating its distribution function."""
+    x = np.linspace(-800.0, 200.0, 400_001)
+    scale, shift = RareLoss.SCALE, RareLoss.SCALE * mean
+    cdf = (1 - RareLoss.RISK) * stats.norm.cdf(x, shift, scale) + RareLoss.RISK * stats.norm.cdf(
+        x, shift - RareLoss.LOSS, scale
+    )
+    # CVaR = max_b b - E[(b - R)+] / level, with E[(b - R)+] the integral of the distribution function up to b
+    return float(np.max(x - np.cumsum(cdf) * (x[1] - x[0]) / level))
+
+
+def test_interval_of_the_tail_covers_the_truth() -> None:
+    """1000 evaluations of a policy with Gaussian actions; benchmarks/coverage_of_intervals.py has other seeds and returns."""
+    env = RareLoss(400)
+    model = PPO("MlpPolicy", env, seed=0, device="cpu")
+    mean = float(model.predict(env.reset()[:1], deterministic=True)[0][0, 0])
+    truth = true_cvar(mean, 0.1)
+    covered = 0
+    for seed in range(1000):
+        distribution = evaluate_distribution(model, env, n_eval_episodes=400, seed=seed)
+        _, low, high = distribution.interval("cvar:0.1", n_resamples=500)
+        covered += low <= truth <= high
+    assert 930 <= covered <= 970
+
+
+@pytest.mark.parametrize("algorithm", [PPO, SAC, TQC])
+def test_any_model_also_from_a_zip(algorithm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    env = gym.make("Pendulum-v1")
+    model = algorithm("MlpPolicy", env, seed=0, device="cpu", policy_kwargs={"net_arch": [8]})
+    model.save(tmp_path / "model")
+    first = evaluate_distribution(model, env, n_eval_episodes=2, seed=1, progress_bar=True)
+    assert "2/2" in capsys.readouterr().err
+    second = evaluate_distribution(algorithm.load(tmp_path / "model", device="cpu"), env, n_eval_episodes=2, seed=1)
+    assert capsys.readouterr().err == ""
+    np.testing.assert_array_equal(first.returns, second.returns)
+    assert first.lengths.tolist() == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("statistic", "k", "estimate"),
+    [
+        ("mean", None, lambda d: d.mean()),
+        ("std", None, lambda d: d.std()),
+        ("cvar:0.1", None, lambda d: d.cvar(0.1)),
+        ("var:0.1", None, lambda d: d.var(0.1)),
+        ("median", None, lambda d: d.median()),
+        ("max", 8, lambda d: d.best_of(8)),
+        ("mean - 0.5*gini", 4, lambda d: d.lstatistic("mean - 0.5*gini", 4)),
+    ],
+)
+def test_every_statistic_has_an_interval(
+    statistic: str, k: int | None, estimate: Callable[[ReturnDistribution], float]
+) -> None:
+    distribution = distribution_of(SAMPLE)
+    interval = distribution.interval(statistic, k, n_resamples=500)
+    assert interval.value == pytest.approx(estimate(distribution))
+    assert interval.low < interval.value < interval.high
+    wide = distribution.interval(statistic, k, n_resamples=500, confidence=0.99)
+    assert wide.low <= interval.low and interval.high <= wide.high
+    assert distribution.interval(statistic, k, n_resamples=500) == interval
+
+
+@pytest.mark.parametrize("method", ["BCa", "percentile", "basic"])
+def test_interval_of_the_mean_is_the_normal_one(method: Any) -> None:
+    interval = distribution_of(SAMPLE).interval("mean", method=method)
+    half_width = 1.96 * SAMPLE.std() / np.sqrt(len(SAMPLE))
+    # Three standard errors of the ends of 2000 resamples, about 4 % of the half width each
+    assert interval.high - interval.value == pytest.approx(half_width, rel=0.12)
+    assert interval.value - interval.low == pytest.approx(half_width, rel=0.12)
+
+
+def test_standard_deviation_is_numpys() -> None:
+    assert distribution_of(SAMPLE).std() == np.std(SAMPLE)
+
+
+def test_intervals_of_equal_returns_are_points() -> None:
+    constant = distribution_of(np.full(20, 3.0))
+    assert constant.interval("cvar:0.1") == Interval(3.0, 3.0, 3.0)
+    # The jackknife sees no difference, some resamples do
+    nearly = distribution_of([1.0] * 398 + [2.0] * 2)
+    assert nearly.interval("median") == Interval(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"statistic": "max", "k": 200}, "k = 200 must be below the number of returns, 200"),
+        ({"statistic": "mean", "confidence": 1.0}, r"confidence = 1.0 must lie in \(0, 1\)"),
+        ({"statistic": "mean", "n_resamples": 0}, "n_resamples = 0"),
+        ({"statistic": "mean", "method": "bca"}, "method = 'bca' must be one of BCa"),
+        ({"statistic": "variance"}, "unknown preset"),
+    ],
+)
+def test_interval_errors(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        distribution_of(SAMPLE).interval(**kwargs)
+
+
+def test_one_return_has_no_interval() -> None:
+    with pytest.raises(ValueError, match=r"1 return\(s\), an interval needs at least 2"):
+        distribution_of([1.0]).interval("mean")
+    with pytest.raises(ValueError, match="at least 2"):
+        bootstrap_interval([SAMPLE, SAMPLE[:1]], lambda x, y: x.mean(-1) - y.mean(-1))
+
+
+@pytest.mark.parametrize(
+    ("returns", "lengths", "message"),
+    [
+        (np.zeros(0), np.zeros(0), "at least 1 episode"),
+        (np.zeros(3), np.zeros(2), r"returns has shape \(3,\), lengths \(2,\)"),
+        (np.array([0.0, np.nan]), np.ones(2), "must be finite"),
+    ],
+)
+def test_what_is_no_distribution(returns: np.ndarray, lengths: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ReturnDistribution(returns, lengths)
+
+
+def test_comparison_with_a_shifted_copy() -> None:
+    base = np.random.default_rng(1).normal(size=300)
+    comparison = distribution_of(base + 1.0).compare(distribution_of(base))
+    for interval in comparison.differences.values():
+        assert interval.value == pytest.approx(1.0)
+        assert 0.0 < interval.low < 1.0 < interval.high
+    for test in (comparison.first_order, comparison.second_order):
+        assert test.dominates and not test.is_dominated
+        assert test.violation == 0.0 and test.p_value == 1.0
+    back = distribution_of(base).compare(distribution_of(base + 1.0))
+    assert back.first_order.is_dominated and back.second_order.is_dominated
+    assert "first-order dominance: dominates" in str(comparison)
+    assert "is dominated" in str(back)
+
+
+def test_less_risk_dominates_to_second_order_alone() -> None:
+    rng = np.random.default_rng(2)
+    careful, bold = rng.normal(0.0, 1.0, 400), rng.normal(0.0, 4.0, 300)
+    comparison = distribution_of(careful).compare(distribution_of(bold))
+    assert comparison.second_order.dominates
+    assert not comparison.first_order.dominates and not comparison.first_order.is_dominated
+    assert comparison.differences["CVaR_0.1"].low > 0 > comparison.differences["best-of-8"].high
+
+
+def test_violations_by_brute_force() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(0, 8, 23).astype(float), rng.integers(0, 9, 17).astype(float)
+    points = np.arange(-1.0, 10.0)
+    difference = np.array([(x <= r).mean() - (y <= r).mean() for r in points])
+    first = dominance(x, y, 1, n_resamples=10)
+    assert first.violation == pytest.approx(max(difference.max(), 0.0))
+    assert first.reverse_violation == pytest.approx(max(-difference.min(), 0.0))
+    # The distribution functions are constant between whole numbers
+    integral = np.cumsum(difference)
+    second = dominance(x, y, 2, n_resamples=10)
+    assert second.violation == pytest.approx(max(integral.max(), 0.0))
+    assert second.reverse_violation == pytest.approx(max(-integral.min(), 0.0))
+
+
+def test_p_values_of_first_order_are_those_of_the_one_sided_kolmogorov_smirnov_test() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=40), rng.normal(0.4, 1.0, size=50)
+    test = dominance(x, y, 1, n_resamples=20_000)
+    # 4 standard errors of 20 000 permutations at p = 0.5 are 0.014
+    assert test.p_value == pytest.approx(stats.ks_2samp(x, y, "greater").pvalue, abs=0.014)
+    assert test.reverse_p_value == pytest.approx(stats.ks_2samp(x, y, "less").pvalue, abs=0.014)
+
+
+def test_equal_samples_do_not_dominate_each_other() -> None:
+    comparison = distribution_of(SAMPLE).compare(distribution_of(SAMPLE))
+    for test in (comparison.first_order, comparison.second_order):
+        assert (test.p_value, test.reverse_p_value) == (1.0, 1.0)
+        assert not test.dominates and not test.is_dominated
+    assert "undecided" in str(comparison)
+
+
+def test_comparison_leaves_out_what_few_episodes_cannot_tell() -> None:
+    few = distribution_of(np.arange(8.0))
+    assert "best-of-8" not in few.compare(few).differences
+    assert "CVaR_0.1" in few.compare(few).differences
+
+
+def test_csv_comes_back_as_it_was(tmp_path: Path) -> None:
+    original = ReturnDistribution(SAMPLE / 3, np.arange(len(SAMPLE)))
+    path = tmp_path / "returns.csv"
+    original.to_csv(path)
+    again = ReturnDistribution.from_csv(path)
+    np.testing.assert_array_equal(again.returns, original.returns)
+    np.testing.assert_array_equal(again.lengths, original.lengths)
+    assert path.read_text().splitlines()[0] == "episode,return,length"
+    assert [file.name for file in tmp_path.iterdir()] == ["returns.csv"]
+
+
+def test_csv_with_other_columns(tmp_path: Path) -> None:
+    path = tmp_path / "returns.csv"
+    path.write_text("algo,length,return\nppo,7,-1.5\nppo,9,2\n")
+    distribution = ReturnDistribution.from_csv(path)
+    assert distribution.returns.tolist() == [-1.5, 2.0]
+    assert distribution.lengths.tolist() == [7, 9]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("episode,reward\n0,1\n", "needs 'return' and 'length'"),
+        ("", "needs 'return' and 'length'"),
+        ("return,length\n", "holds no episode"),
+        ("return,length\none,2\n", "could not convert"),
+    ],
+)
+def test_csv_errors(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "returns.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        ReturnDistribution.from_csv(path)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "returns.csv"
+    path.mkdir()
+    with pytest.raises(OSError):
+        distribution_of(SAMPLE).to_csv(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["returns.csv"]
