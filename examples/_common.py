@@ -1,0 +1,123 @@
+"""What the examples share: options, runs side by side with a progress bar, and tables that say where they come from."""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch as th
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from sb3_ordergrad.compare import files, tables
+from sb3_ordergrad.evaluation import ReturnDistribution
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+T = TypeVar("T")
+_START = time.monotonic()
+
+
+def parse_options(
+    script: str, description: str | None, argv: Sequence[str] | None, steps: int | None = None, seeds: int = 5
+) -> argparse.Namespace:
+    """
+    The options of an example; bad ones end the command before anything is trained.
+
+    :param script: ``__file__`` of the example; its name is that of the picture
+    :param description: its docstring
+    :param argv: its arguments, those of the command line if ``None``
+    :param steps: default environment steps of a run; ``None`` for an example without training, which has only ``--out``
+    :param seeds: default number of training seeds
+    :return: ``out``, ``command`` and, with training, ``steps``, ``seeds`` and ``n_jobs``
+    """
+    default_out = Path("results", "examples", f"{Path(script).stem}.png")
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if steps is not None:
+        parser.add_argument("--steps", type=int, default=steps, help="environment steps of each run (%(default)s)")
+        parser.add_argument("--seeds", type=int, default=seeds, help="number of training seeds, 0 to N - 1 (%(default)s)")
+        parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time (%(default)s, the cores)")
+    parser.add_argument("--out", type=Path, help=f"the picture, a new .png file ({default_out}, which is replaced)")
+    options = parser.parse_args(argv)
+    for name in ("steps", "seeds", "n_jobs"):
+        if getattr(options, name, 1) < 1:
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least 1: raise it")
+    if options.out is None:
+        options.out = default_out
+    elif options.out.suffix != ".png":
+        parser.error(f"--out {options.out} must be a .png file: add the ending")
+    elif options.out.exists():
+        parser.error(f"--out {options.out} exists and is not replaced: give another name, or remove it first")
+    arguments = sys.argv[1:] if argv is None else argv
+    options.command = shlex.join(["python", f"examples/{Path(script).name}", *arguments])
+    return options
+
+
+def _run(function: Callable[..., T], case: tuple) -> T:
+    # Small networks gain nothing from threads, and the runs share the cores
+    threads = th.get_num_threads()
+    th.set_num_threads(1)
+    try:
+        return function(*case)
+    finally:
+        th.set_num_threads(threads)
+
+
+def run_side_by_side(function: Callable[..., T], cases: Sequence[tuple], n_jobs: int) -> list[T]:
+    """
+    Call a function with each of several arguments, ``n_jobs`` at a time, with a progress bar.
+
+    :param function: the function
+    :param cases: its arguments, one tuple a call
+    :param n_jobs: processes
+    :return: what it returned, in the order of ``cases``
+    """
+    parallel = Parallel(n_jobs=min(n_jobs, len(cases)), batch_size=1, return_as="generator")
+    return list(tqdm(parallel(delayed(_run)(function, case) for case in cases), total=len(cases), unit="run"))
+
+
+def print_comparison(
+    results: Mapping[tuple[str, str], Mapping[int, ReturnDistribution]],
+    statistics: Mapping[str, tuple[str, int | None]],
+) -> None:
+    """
+    Print averages over seeds with intervals, differences to the first objective, and every seed.
+
+    :param results: evaluations by (algorithm, objective) and seed
+    :param statistics: objective and sample size by the name of the column
+    """
+    print(f"\n{tables.markdown_table(tables.summarize(results, statistics))}")
+    print("\nAverages over seeds with 95 % bootstrap intervals over seeds and episodes. Every seed:")
+    print(f"\n{tables.markdown_seeds(results, statistics)}")
+
+
+def print_origin(options: argparse.Namespace) -> None:
+    """
+    Print where the numbers come from: command, seeds, commit, versions, machine, time.
+
+    :param options: those of :func:`parse_options`
+    """
+    print(f"\n- command: `{options.command}`")
+    if "seeds" in options:
+        print(f"- seeds: {', '.join(map(str, range(options.seeds)))}")
+    print(f"- commit: {files.git_commit() or 'unknown'}")
+    print(f"- versions: {', '.join(f'{name} {version}' for name, version in files.package_versions().items())}")
+    print(f"- machine: {files.machine()}")
+    print(f"- time: {time.monotonic() - _START:.0f} s")
+
+
+def save_picture(figure: "Figure", out: Path) -> None:
+    """
+    Write a picture in one step and say where it is.
+
+    :param figure: the picture
+    :param out: a ``.png`` file; its folder is made
+    """
+    with files.replacing(out) as temporary:
+        figure.savefig(temporary, dpi=160)
+    print(f"- picture: {out}")
