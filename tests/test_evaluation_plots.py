@@ -1,11 +1,22 @@
 """What the pictures show is what was computed."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy import stats
 
-from sb3_ordergrad.evaluation import cvar, plot_learning_curves, plot_return_distributions
-from sb3_ordergrad.evaluation.plots import learning_curve, line_style
+from sb3_ordergrad.evaluation import (
+    ReturnDistribution,
+    cvar,
+    plot_learning_curves,
+    plot_rank_weights,
+    plot_return_distributions,
+)
+from sb3_ordergrad.evaluation.plots import interquartile_mean, learning_curve, line_style
+from sb3_ordergrad.lstatistics import LStatistic, rank_weights
 
 
 def test_quantile_functions_with_their_range() -> None:
@@ -58,3 +69,106 @@ def test_new_axes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines_stay_distinct() -> None:
     styles = [tuple(line_style(i).items()) for i in range(20)]
     assert len(set(styles)) == 20
+
+
+def test_distribution_functions_with_the_objective_marked() -> None:
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(size=90), rng.normal(1.0, 1.0, size=90)
+    distributions = {"a": ReturnDistribution(first, np.ones(90)), "b": [first, ReturnDistribution(second, np.ones(90))]}
+    ax = plot_return_distributions(distributions, 0.1, Figure().subplots(), kind="ecdf", objective="cvar:0.1")
+    curve, mark, _, other_mark = ax.get_lines()
+    x, y = curve.get_data()
+    np.testing.assert_allclose(y, [(first <= r).mean() for r in x])
+    assert y[-1] == 1.0
+    assert mark.get_xdata()[0] == pytest.approx(float(cvar(first, 0.1)))
+    assert other_mark.get_xdata()[0] == pytest.approx(float(np.mean([cvar(first, 0.1), cvar(second, 0.1)])))
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["lowest 10 %", "a", "cvar:0.1", "b"]
+    ax = plot_return_distributions(distributions, ax=Figure().subplots(), objective="median")
+    assert ax.get_lines()[1].get_ydata()[0] == pytest.approx(np.median(first))
+
+
+def write_evaluations(path: Path, timesteps: list[int], results: np.ndarray) -> Path:
+    np.savez(path, timesteps=timesteps, results=results, ep_lengths=np.ones_like(results))
+    return path
+
+
+def test_learning_curves_of_evaluations(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    long, short = rng.normal(size=(4, 10)), rng.normal(size=(3, 10))
+    path = write_evaluations(tmp_path / "evaluations.npz", [10, 20, 30, 40], long)
+    ax = plot_learning_curves({"a": [path, ([20, 30, 40], short)]}, "cvar:0.25", ax=Figure().subplots())
+    x, y = ax.get_lines()[0].get_data()
+    assert x.tolist() == [20, 30, 40]
+    np.testing.assert_allclose(y, (cvar(long[1:], 0.25) + cvar(short, 0.25)) / 2)
+    assert ax.get_ylabel() == "cvar:0.25 of an evaluation"
+    ax = plot_learning_curves({"a": [str(path)]}, "max", ax=Figure().subplots(), k=1)
+    np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), long.mean(axis=1))
+    assert ax.get_ylabel() == "max@1 of an evaluation"
+
+
+def test_interquartile_mean_by_hand() -> None:
+    # A quarter of 5 seeds is one at each end
+    line, band = interquartile_mean(np.array([[0.0], [1.0], [2.0], [6.0], [100.0]]))
+    assert line == pytest.approx([3.0])
+    assert band is not None and 0.0 <= band[0, 0] < 3.0 < band[1, 0] <= 100.0
+    single_line, no_band = interquartile_mean(np.arange(3.0)[np.newaxis])
+    np.testing.assert_array_equal(single_line, np.arange(3.0))
+    assert no_band is None
+
+
+@pytest.mark.filterwarnings("ignore:random_state is deprecated:FutureWarning")
+def test_interquartile_mean_is_rliables() -> None:
+    metrics, library = pytest.importorskip("rliable.metrics"), pytest.importorskip("rliable.library")
+    per_seed = np.random.default_rng(4).normal(size=(7, 3))
+    line, band = interquartile_mean(per_seed, n_resamples=20_000)
+    expected, expected_band = library.get_interval_estimates(
+        {"a": per_seed[:, np.newaxis]},
+        lambda scores: np.array([metrics.aggregate_iqm(scores[..., t]) for t in range(3)]),
+        reps=2000,
+        random_state=np.random.RandomState(0),
+    )
+    np.testing.assert_allclose(line, expected["a"])
+    # The ends of 2000 resamples are good to about 3 % of the width
+    assert (np.abs(band - expected_band["a"]) < 0.08 * np.ptp(expected_band["a"], axis=0)).all()
+
+
+def test_learning_curves_with_interquartile_means() -> None:
+    results = np.random.default_rng(6).normal(size=(5, 3, 8))
+    seeds = [(np.array([1, 2, 3]), seed) for seed in results]
+    ax = plot_learning_curves({"a": seeds}, ax=Figure().subplots(), aggregate="iqm")
+    np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), stats.trim_mean(results.mean(axis=-1), 0.25, axis=0))
+    assert len(ax.collections) == 1
+
+
+def test_rank_weights_and_influence() -> None:
+    axes = plot_rank_weights("cvar:0.5", 8, group_size=20, axes=tuple(Figure().subplots(1, 2)))
+    again = plot_rank_weights([0.5, 0.5], 2, axes=axes, label="mean of 2")
+    assert again is axes
+    ranks, weights = axes[0].get_lines()[0].get_data()
+    assert ranks.tolist() == list(range(1, 9))
+    np.testing.assert_allclose(weights, rank_weights("cvar:0.5", 8))
+    x, influence = axes[1].get_lines()[0].get_data()
+    others = stats.norm.ppf((np.arange(19) + 0.5) / 19)
+    expected = [8 * LStatistic(20, 8, "cvar:0.5").advantages(np.append(others, r))[-1] for r in x[::100]]
+    np.testing.assert_allclose(influence[::100], expected, atol=1e-12)
+    # The mean's influence is the return itself: the others have mean 0
+    np.testing.assert_allclose(axes[1].get_lines()[1].get_ydata(), x, atol=1e-12)
+    assert [text.get_text() for text in axes[1].get_legend().get_texts()] == ["cvar:0.5", "mean of 2"]
+    assert axes[0].get_legend() is None
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plot_return_distributions({"a": [np.ones(3)]}, kind="pdf"), "kind = 'pdf' must be"),
+        (lambda: plot_return_distributions({"a": np.ones(3)}), "'a' needs a list with an array of returns"),
+        (lambda: plot_learning_curves({}, aggregate="median"), "aggregate = 'median' must be"),
+        (lambda: plot_learning_curves({"a": [([1], [2.0]), ([1], [[2.0]])]}), "axes of their own"),
+        (lambda: plot_learning_curves({"a": [([1], [[2.0]]), ([2], [[2.0]])]}, ax=Figure().subplots()), "seeds of 'a'"),
+        (lambda: plot_rank_weights("max", 8, group_size=8), "k = 8 must be at most group_size - 1"),
+    ],
+)
+def test_errors(draw: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw()

@@ -4,6 +4,7 @@ from sb3_ordergrad.evaluation.callback import ObjectiveEvalCallback
 from sb3_ordergrad.evaluation.distribution import Comparison, ReturnDistribution
 from sb3_ordergrad.evaluation.dominance import Dominance, dominance
 from sb3_ordergrad.evaluation.intervals import Interval, bootstrap_interval
+from sb3_ordergrad.evaluation.objective_plots import plot_rank_weights
 from sb3_ordergrad.evaluation.plots import plot_learning_curves, plot_return_distributions
 from sb3_ordergrad.evaluation.returns import evaluate_distribution
 from sb3_ordergrad.evaluation.statistics import (
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_distribution",
     "median",
     "plot_learning_curves",
+    "plot_rank_weights",
     "plot_return_distributions",
     "summary_weights",
     "var",

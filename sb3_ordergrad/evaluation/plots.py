@@ -1,16 +1,21 @@
 """Pictures of return distributions and learning curves; matplotlib is imported only when one is drawn."""
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
+from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 from sb3_ordergrad.evaluation.statistics import lstatistic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# (time steps, returns): training episodes (n,), (n,) or evaluations (n,), (n, n_eval_episodes); or a file evaluations.npz
+Curve = tuple[ArrayLike, ArrayLike] | str | os.PathLike
 # Okabe and Ito's palette without yellow, which is too faint for lines on white: https://jfly.uni-koeln.de/color/
 PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 LINE_STYLES = ("-", "--", "-.", ":")
@@ -21,7 +26,8 @@ def line_style(index: int) -> dict[str, str]:
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": LINE_STYLES[index // len(PALETTE) % len(LINE_STYLES)]}
 
 
-def _new_axes(ax: "Axes | None") -> "Axes":
+def new_axes(ax: "Axes | None") -> "Axes":
+    """``ax``, or new axes at column width."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -29,45 +35,120 @@ def _new_axes(ax: "Axes | None") -> "Axes":
     return plt.subplots(figsize=(4.5, 3.4), layout="constrained")[1]
 
 
-def _line_and_band(ax: "Axes", x: np.ndarray, per_seed: np.ndarray, label: str, index: int) -> None:
-    """
-    Mean over seeds as a line, the range over seeds as a band.
+def finish(ax: "Axes") -> None:
+    """The look that all pictures share."""
+    ax.spines[["top", "right"]].set_visible(False)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False, fontsize="small")
 
-    :param x: shape ``(n_points,)``
-    :param per_seed: shape ``(n_seeds, n_points)``, NaN where a seed has no value
+
+def _line_and_band(ax: "Axes", x: np.ndarray, line: np.ndarray, band: np.ndarray | None, label: str, index: int) -> None:
     """
-    valid = ~np.isnan(per_seed).any(axis=0)
-    x, per_seed = x[valid], per_seed[:, valid]
+    :param x: shape ``(n_points,)``
+    :param line: shape ``(n_points,)``
+    :param band: lower and upper end, shape ``(2, n_points)``; ``None`` for no band
+    :param label: name in the legend
+    :param index: number of the line, which decides its style
+    """
     style = line_style(index)
-    ax.plot(x, per_seed.mean(axis=0), label=label, linewidth=1.6, **style)  # type: ignore[arg-type]
-    if len(per_seed) > 1:
-        low, high = per_seed.min(axis=0), per_seed.max(axis=0)
-        ax.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    ax.plot(x, line, label=label, linewidth=1.6, **style)  # type: ignore[arg-type]
+    if band is not None:
+        ax.fill_between(x, *band, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def mean_and_range(per_seed: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """
+    :param per_seed: shape ``(n_seeds, n_points)``
+    :return: mean over seeds, shape ``(n_points,)``; minimum and maximum, shape ``(2, n_points)``, ``None`` for a single seed
+    """
+    band = np.stack([per_seed.min(axis=0), per_seed.max(axis=0)]) if len(per_seed) > 1 else None
+    return per_seed.mean(axis=0), band
+
+
+def interquartile_mean(
+    per_seed: np.ndarray, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """
+    Mean of the middle half of the seeds with percentile intervals of a stratified bootstrap (Agarwal et al. 2021,
+    https://arxiv.org/abs/2108.13264). The seeds of a line are one stratum: one task.
+
+    The numbers are those of ``rliable.metrics.aggregate_iqm`` and ``rliable.library.get_interval_estimates``, which a test
+    compares. rliable itself is not used: it takes seconds to import, and warns with the current version of arch.
+
+    :param per_seed: shape ``(n_seeds, n_points)``
+    :param confidence: coverage aimed at
+    :param n_resamples: number of bootstrap resamples
+    :param seed: seed of the resampling
+    :return: shape ``(n_points,)``; lower and upper end, shape ``(2, n_points)``, ``None`` for a single seed
+    """
+    n_seeds = len(per_seed)
+    line = stats.trim_mean(per_seed, 0.25, axis=0)
+    if n_seeds == 1:
+        return line, None
+    draws = np.random.default_rng(seed).integers(n_seeds, size=(n_resamples, n_seeds))
+    tail = (1 - confidence) / 2
+    return line, np.quantile(stats.trim_mean(per_seed[draws], 0.25, axis=1), [tail, 1 - tail], axis=0)
+
+
+def _seeds(label: str, samples: "ReturnDistribution | Sequence[ReturnDistribution | ArrayLike]") -> list[np.ndarray]:
+    """The returns of each seed."""
+    if isinstance(samples, ReturnDistribution):
+        return [samples.returns]
+    arrays = [x.returns if isinstance(x, ReturnDistribution) else np.asarray(x, dtype=np.float64) for x in samples]
+    for x in arrays:
+        if x.ndim != 1 or len(x) == 0:
+            raise ValueError(
+                f"{label!r} needs a list with an array of returns (n_episodes,) for each seed, got shape {x.shape}."
+            )
+    return arrays
 
 
 def plot_return_distributions(
-    distributions: Mapping[str, Sequence[ArrayLike]], tail: float = 0.25, ax: "Axes | None" = None
+    distributions: "Mapping[str, ReturnDistribution | Sequence[ReturnDistribution | ArrayLike]]",
+    tail: float = 0.25,
+    ax: "Axes | None" = None,
+    kind: Literal["quantiles", "ecdf"] = "quantiles",
+    objective: str | None = None,
 ) -> "Axes":
     """
-    Quantile functions of episode returns: a line is the mean over seeds, its band their range (minimum to maximum).
+    Distributions of episode returns: a line is the mean over seeds, its band their range (minimum to maximum).
 
-    The area under a line left of ``tail``, divided by ``tail``, is the CVaR at that level; this part is shaded.
+    ``kind="quantiles"`` draws quantile functions: the area under a line left of ``tail``, divided by ``tail``, is the CVaR at
+    that level. ``kind="ecdf"`` draws distribution functions, the same picture with its axes exchanged.
 
-    :param distributions: for each label the returns of each seed, arrays of shape ``(n_episodes,)``
+    :param distributions: for each label a :class:`ReturnDistribution`, or one of each seed, or the returns of each seed,
+        arrays of shape ``(n_episodes,)``
     :param tail: level up to which the background is shaded; 0 for none
     :param ax: axes to draw on; new ones if ``None``
+    :param kind: ``"quantiles"`` or ``"ecdf"``
+    :param objective: mark its value (mean over seeds) by a dotted line for each label, e.g. ``"cvar:0.25"``
     :return: the axes
+    :raises ValueError: if ``kind`` is unknown, or the returns of a label are not given by seed
     """
-    ax = _new_axes(ax)
+    if kind not in ("quantiles", "ecdf"):
+        raise ValueError(f"kind = {kind!r} must be 'quantiles' or 'ecdf'.")
+    by_label = {label: _seeds(label, samples) for label, samples in distributions.items()}
+    ax = new_axes(ax)
     levels = (np.arange(400) + 0.5) / 400
+    pooled = np.concatenate([x for samples in by_label.values() for x in samples])
+    points = np.linspace(pooled.min(), pooled.max(), 400)
+    shade, mark = (ax.axvspan, ax.axhline) if kind == "quantiles" else (ax.axhspan, ax.axvline)
     if tail > 0:
-        ax.axvspan(0, tail, color="0.92", zorder=0, label=f"lowest {100 * tail:g} %")
-    for index, (label, samples) in enumerate(distributions.items()):
-        per_seed = np.stack([np.quantile(np.asarray(x, dtype=np.float64), levels, method="hazen") for x in samples])
-        _line_and_band(ax, levels, per_seed, label, index)
-    ax.set(xlim=(0, 1), xlabel="fraction of episodes", ylabel="episode return")
-    ax.legend(frameon=False, fontsize="small")
-    ax.spines[["top", "right"]].set_visible(False)
+        shade(0, tail, color="0.92", zorder=0, label=f"lowest {100 * tail:g} %")
+    for index, (label, samples) in enumerate(by_label.items()):
+        if kind == "quantiles":
+            per_seed = np.stack([np.quantile(x, levels, method="hazen") for x in samples])
+        else:
+            per_seed = np.stack([np.searchsorted(np.sort(x), points, side="right") / len(x) for x in samples])
+        _line_and_band(ax, levels if kind == "quantiles" else points, *mean_and_range(per_seed), label, index)
+        if objective is not None:
+            value = float(np.mean([lstatistic(x, objective) for x in samples]))
+            mark(value, color=line_style(index)["color"], linestyle=":", linewidth=1, label=None if index else objective)
+    if kind == "quantiles":
+        ax.set(xlim=(0, 1), xlabel="fraction of episodes", ylabel="episode return")
+    else:
+        ax.set(ylim=(0, 1), xlabel="episode return", ylabel="fraction of episodes")
+    finish(ax)
     return ax
 
 
@@ -90,30 +171,80 @@ def learning_curve(
     return np.array([float(lstatistic(returns[max(0, n - window) : n], objective)) if n >= least else np.nan for n in counts])
 
 
+def _read_curve(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(curve, (str, os.PathLike)):
+        with np.load(curve) as log:
+            return log["timesteps"], log["results"]
+    timesteps, returns = curve
+    return np.asarray(timesteps), np.asarray(returns, dtype=np.float64)
+
+
 def plot_learning_curves(
-    curves: Mapping[str, Sequence[tuple[ArrayLike, ArrayLike]]],
+    curves: Mapping[str, Sequence[Curve]],
     objective: str = "mean",
     window: int = 100,
     ax: "Axes | None" = None,
+    aggregate: Literal["mean", "iqm"] = "mean",
+    k: int | None = None,
 ) -> "Axes":
     """
-    A statistic of the latest training episodes over time steps: mean over seeds, with their range as a band.
+    A statistic of returns over time steps, with a line for each label and a band over its seeds.
 
-    :param curves: for each label and each seed the pair (time steps at which episodes ended, their returns)
+    Evaluations (SB3's ``evaluations.npz``) give the statistic of each evaluation at the time steps that all seeds of a label
+    have; training episodes give that of the latest ``window`` episodes.
+
+    :param curves: for each label and each seed a file ``evaluations.npz``, or a pair (time steps, returns): returns of shape
+        ``(n, n_eval_episodes)`` are evaluations, ``(n,)`` training episodes with the time steps at which they ended
     :param objective: the statistic, e.g. ``"mean"`` or ``"cvar:0.25"``
-    :param window: number of latest training episodes it is taken over
+    :param window: number of latest training episodes it is taken over; evaluations do not use it
     :param ax: axes to draw on; new ones if ``None``
+    :param aggregate: ``"mean"``: mean over seeds with their range; ``"iqm"``: interquartile mean over seeds with 95 %
+        intervals of a stratified bootstrap, see :func:`interquartile_mean`
+    :param k: sample size of the objective of an evaluation; the whole evaluation if ``None``
     :return: the axes
+    :raises ValueError: if ``aggregate`` is unknown, evaluations and training episodes are mixed, or the seeds of a label have
+        no time step in common
     """
-    ax = _new_axes(ax)
-    ends = [np.asarray(steps)[-1] for seeds in curves.values() for steps, _ in seeds if len(np.asarray(steps))]
-    grid = np.linspace(0, max(ends, default=1), 101)[1:]
-    for index, (label, seeds) in enumerate(curves.items()):
-        per_seed = np.stack([learning_curve(steps, returns, grid, objective, window) for steps, returns in seeds])
-        _line_and_band(ax, grid, per_seed, label, index)
-    ax.set(xlabel="environment steps", ylabel=f"{objective} of the last {window} episodes", xlim=(0, grid[-1]))
+    if aggregate not in ("mean", "iqm"):
+        raise ValueError(f"aggregate = {aggregate!r} must be 'mean' or 'iqm'.")
+    by_label = {label: [_read_curve(curve) for curve in seeds] for label, seeds in curves.items()}
+    dimensions = {returns.ndim for seeds in by_label.values() for _, returns in seeds}
+    if len(dimensions) > 1:
+        raise ValueError("Evaluations and training episodes do not belong into one picture: draw them on axes of their own.")
+    of_evaluations = dimensions == {2}
+    ax = new_axes(ax)
+    ends = [timesteps[-1] for seeds in by_label.values() for timesteps, _ in seeds if len(timesteps)]
+    last = max(ends, default=1)
+    grid = np.linspace(0, last, 101)[1:]
+    for index, (label, seeds) in enumerate(by_label.items()):
+        if of_evaluations:
+            x, per_seed = _at_common_steps(label, seeds, objective, k)
+        else:
+            per_seed = np.stack([learning_curve(steps, returns, grid, objective, window) for steps, returns in seeds])
+            valid = ~np.isnan(per_seed).any(axis=0)
+            x, per_seed = grid[valid], per_seed[:, valid]
+        summary = interquartile_mean if aggregate == "iqm" and len(x) else mean_and_range
+        _line_and_band(ax, x, *summary(per_seed), label, index)
+    name = objective if k is None else f"{objective}@{k}"
+    ylabel = f"{name} of an evaluation" if of_evaluations else f"{objective} of the last {window} episodes"
+    ax.set(xlabel="environment steps", ylabel=ylabel, xlim=(0, last))
     ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
-    ax.spines[["top", "right"]].set_visible(False)
-    if curves:
-        ax.legend(frameon=False, fontsize="small")
+    finish(ax)
     return ax
+
+
+def _at_common_steps(
+    label: str, seeds: Sequence[tuple[np.ndarray, np.ndarray]], objective: str, k: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    :return: the time steps, shape ``(n_points,)``, and the statistic of each seed there, shape ``(n_seeds, n_points)``
+    """
+    common = seeds[0][0]
+    for timesteps, _ in seeds[1:]:
+        common = np.intersect1d(common, timesteps)
+    if len(common) == 0:
+        raise ValueError(
+            f"The seeds of {label!r} have no evaluation at the same time step: use the same eval_freq and n_envs."
+        )
+    values = [lstatistic(results[np.searchsorted(timesteps, common)], objective, k) for timesteps, results in seeds]
+    return common, np.stack(values)
