@@ -91,9 +91,7 @@ def peak_megabytes(model: SAC) -> float:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         model.train(gradient_steps=1, batch_size=BATCH_SIZE)
     changes = sorted(
-        (event.start_time_ns(), event.nbytes())
-        for event in record.profiler.kineto_results.events()
-        if event.name() == "[memory]"
+        (event.start_ns(), event.nbytes()) for event in record.profiler.kineto_results.events() if event.name() == "[memory]"
     )
     return float(np.cumsum([0, *(change for _, change in changes)]).max()) / 2**20
 

@@ -8,7 +8,7 @@ import torch as th
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_ordergrad.remac.mlp import Mlp
+from sb3_ordergrad.remac.mlp import Mlp, Scratch
 
 
 class RankWeights(NamedTuple):
@@ -45,7 +45,12 @@ class ActionGradient(NamedTuple):
 
 
 def action_gradient(
-    critic: ContinuousCritic, observations: PyTorchObs, actions: th.Tensor, ranks: RankWeights, shortcut: bool = True
+    critic: ContinuousCritic,
+    observations: PyTorchObs,
+    actions: th.Tensor,
+    ranks: RankWeights,
+    scratch: Scratch,
+    shortcut: bool = True,
 ) -> ActionGradient:
     """
     Gradient of ``mean_s sum_m weights[m] Q_(m)(s)`` with ``Q(s, a) = min_j Q_j(s, a)`` sorted over the samples of each state
@@ -55,17 +60,20 @@ def action_gradient(
     :param observations: a batch of observations, as the replay buffer gives them
     :param actions: shape ``(n_samples, batch, action_dim)``
     :param ranks: weights of the sorted values
+    :param scratch: memory that the next call may overwrite
     :param shortcut: where the critics are plain networks (see ``Mlp``), go backwards only through ranks whose weight is not
         zero and through the critic that gave the minimum; ``False`` leaves all to autograd. The gradient is the same
     :return: gradient, objective and values, detached
     """
     actions = actions.detach()
-    networks = plain_networks(critic) if shortcut else None
+    # A single action leaves nothing to save but the rounding of SAC
+    networks = plain_networks(critic) if shortcut and len(actions) > 1 else None
     if networks is None:
         return _by_autograd(critic, observations, actions, ranks)
     with th.no_grad():
         features = critic.extract_features(observations, critic.features_extractor)
-        return _by_hand(networks, features, actions, ranks)
+        scratch.restart()
+        return _by_hand(networks, features, actions, ranks, scratch)
 
 
 def plain_networks(critic: ContinuousCritic) -> list[Mlp] | None:
@@ -83,10 +91,12 @@ def _has_common_forward(critic: ContinuousCritic) -> bool:
     return type(critic).forward is ContinuousCritic.forward
 
 
-def _by_hand(networks: Sequence[Mlp], features: th.Tensor, actions: th.Tensor, ranks: RankWeights) -> ActionGradient:
+def _by_hand(
+    networks: Sequence[Mlp], features: th.Tensor, actions: th.Tensor, ranks: RankWeights, scratch: Scratch
+) -> ActionGradient:
     n_samples, batch, action_dim = actions.shape
-    outputs, hidden = zip(*[network.forward(features, actions) for network in networks], strict=True)
-    q_values, chosen = th.stack(outputs).min(dim=0)
+    outputs, hidden = zip(*[network.forward(features, actions, scratch) for network in networks], strict=True)
+    q_values, chosen = th.cat(outputs, dim=1).min(dim=1)
     q_values = q_values.view(n_samples, batch)
     ordered, order = q_values.sort(dim=0)
     # Where the kept ranks lie among all samples, and their factors
@@ -96,7 +106,7 @@ def _by_hand(networks: Sequence[Mlp], features: th.Tensor, actions: th.Tensor, r
     for index, network in enumerate(networks):
         mine = chosen[rows] == index
         own = rows[mine]
-        gradient[own] = network.action_gradient([output[own] for output in hidden[index]], factors[mine], action_dim)
+        gradient[own] = network.action_gradient(hidden[index], own, factors[mine], action_dim, scratch)
     return ActionGradient(gradient.view_as(actions), _objective(ordered, ranks), q_values)
 
 

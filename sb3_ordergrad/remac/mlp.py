@@ -24,6 +24,37 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 }
 
 
+class Scratch:
+    """
+    Memory that every update uses again, in the same order: freed blocks of megabytes go back to the operating system, and
+    touching them anew, a page fault for each 4 kB, costs as much as a third of the matrix products.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[th.Tensor] = []
+        self._used = 0
+
+    def restart(self) -> None:
+        """From here on, all blocks may be overwritten."""
+        self._used = 0
+
+    def empty(self, rows: int, columns: int, like: th.Tensor) -> th.Tensor:
+        """
+        :param rows: number of rows
+        :param columns: number of columns
+        :param like: a tensor of the dtype and device that are wanted
+        :return: an uninitialised matrix, the caller's until the next restart
+        """
+        index, self._used = self._used, self._used + 1
+        size = rows * columns
+        if index == len(self._blocks):
+            self._blocks.append(like.new_empty(size))
+        block = self._blocks[index]
+        if block.numel() < size or block.dtype != like.dtype or block.device != like.device:
+            block = self._blocks[index] = like.new_empty(size)
+        return block[:size].view(rows, columns)
+
+
 class Mlp:
     """
     A network of linear layers with one activation between them and a single output.
@@ -54,33 +85,46 @@ class Mlp:
             return None
         return cls(linears, ACTIVATIONS[kinds.pop()])
 
-    def forward(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, list[th.Tensor]]:
+    @th.no_grad()
+    def forward(self, features: th.Tensor, actions: th.Tensor, scratch: Scratch) -> tuple[th.Tensor, list[th.Tensor]]:
         """
         The output, and the outputs of the hidden layers. What the features contribute is computed once for all samples.
 
         :param features: shape ``(batch, n_features)``
         :param actions: shape ``(n_samples, batch, action_dim)``
-        :return: the output, shape ``(n_samples * batch,)``, and those of the hidden layers, widths instead of 1
+        :param scratch: where the outputs are put
+        :return: the output, shape ``(n_samples * batch, 1)``, and those of the hidden layers, widths in the place of 1
         """
         first, n_features = self.linears[0], features.shape[1]
         of_features = F.linear(features, first.weight[:, :n_features], first.bias)
-        x = F.linear(actions, first.weight[:, n_features:]).add_(of_features).flatten(0, 1)
+        x = scratch.empty(actions.shape[:2].numel(), first.out_features, like=features)
+        th.mm(actions.flatten(0, 1), first.weight[:, n_features:].t(), out=x)
+        x.view(*actions.shape[:2], -1).add_(of_features)
         hidden = []
         for linear in self.linears[1:]:
             hidden.append(self.activation.apply_(x))
-            x = F.linear(x, linear.weight, linear.bias)
-        return x.squeeze(-1), hidden
+            x = scratch.empty(len(x), linear.out_features, like=features)
+            th.addmm(linear.bias, hidden[-1], linear.weight.t(), out=x)
+        return x, hidden
 
-    def action_gradient(self, hidden: Sequence[th.Tensor], factors: th.Tensor, action_dim: int) -> th.Tensor:
+    @th.no_grad()
+    def action_gradient(
+        self, hidden: Sequence[th.Tensor], rows: th.Tensor, factors: th.Tensor, action_dim: int, scratch: Scratch
+    ) -> th.Tensor:
         """
-        Gradient of ``sum(factors * output)`` with respect to the actions, without one for the weights.
+        Gradient of ``sum_i factors[i] * output[rows[i]]`` with respect to the actions, without one for the weights.
 
-        :param hidden: outputs of the hidden layers, shapes ``(n, width)``, which are overwritten
+        :param hidden: outputs of the hidden layers
+        :param rows: shape ``(n,)``, no row twice
         :param factors: shape ``(n,)``
         :param action_dim: number of action dimensions, the last inputs of the network
+        :param scratch: where the work is done
         :return: shape ``(n, action_dim)``
         """
         gradient = factors.unsqueeze(-1)
         for linear, output in zip(reversed(self.linears[1:]), reversed(hidden), strict=True):
-            gradient = (gradient @ linear.weight).mul_(self.activation.derivative_(output))
+            shape = len(rows), linear.in_features
+            gradient = th.mm(gradient, linear.weight, out=scratch.empty(*shape, like=output))
+            own = th.index_select(output, 0, rows, out=scratch.empty(*shape, like=output))
+            gradient.mul_(self.activation.derivative_(own))
         return gradient @ self.linears[0].weight[:, -action_dim:]

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from sb3_ordergrad.lstatistics import LStatistic, Objective, ObjectiveLike, parse_objective
 from sb3_ordergrad.lstatistics.objectives import check_k
 from sb3_ordergrad.remac.actor_gradient import ActionGradient, RankWeights, action_gradient
+from sb3_ordergrad.remac.mlp import Scratch
 from sb3_ordergrad.remac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_ordergrad.remac.samples import ActionSamples, sample_actions
 
@@ -191,9 +192,12 @@ class ReMAC(SAC):
                 f"actor_adam_eps={self.actor_adam_eps!r} needs an optimizer with an epsilon such as Adam, "
                 f"{type(self.actor.optimizer).__name__} has none: use actor_adam_eps=None."
             )
-        for owner in (self.actor, self.critic):
-            owner.optimizer = _fused(owner.optimizer, self.device)
+        # One sample makes SAC's own update, to the bit; the fused Adam rounds differently
+        if self.n_action_samples > 1:
+            for owner in (self.actor, self.critic):
+                owner.optimizer = _fused(owner.optimizer, self.device)
         self._ranks: tuple[float, RankWeights] | None = None
+        self._scratch = Scratch()
 
     def _check_parameters(self) -> None:
         """
@@ -249,7 +253,7 @@ class ReMAC(SAC):
             samples = sample_actions(self.actor, replay_data.observations, self.n_action_samples)
             ent_coef = self._update_ent_coef(samples, logs)
             logs["critic_loss"].append(self._update_critic(replay_data, ent_coef))
-            values = action_gradient(self.critic, replay_data.observations, samples.actions, ranks)
+            values = action_gradient(self.critic, replay_data.observations, samples.actions, ranks, self._scratch)
             logs["actor_loss"].append(-values.objective)
             self.actor.optimizer.zero_grad()
             samples.actions.backward(-values.gradient)
@@ -315,8 +319,8 @@ class ReMAC(SAC):
         with th.no_grad():
             scalars["entropy"] = -samples.log_prob(self.actor.action_dist.epsilon).mean()
             scalars["action_std"] = samples.std.mean()
-            gradients = [parameter.grad for parameter in self.actor.parameters() if parameter.grad is not None]
-            scalars["actor_grad_norm"] = th.nn.utils.get_total_norm(gradients)
+            gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
+            scalars["actor_grad_norm"] = th.cat(gradients).norm()
             correction = min(1, self.n_action_samples - 1)
             scalars["q_spread"] = values.q_values.std(dim=0, correction=correction).mean()
         for name, value in zip(scalars, th.stack(list(scalars.values())).tolist(), strict=True):
@@ -341,7 +345,7 @@ class ReMAC(SAC):
         )
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_ranks"]
+        return [*super()._excluded_save_params(), "_ranks", "_scratch"]
 
 
 def _fused(optimizer: th.optim.Optimizer, device: th.device) -> th.optim.Optimizer:
