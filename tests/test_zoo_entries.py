@@ -10,8 +10,6 @@ import pytest
 import torch as th
 import yaml
 
-pytest.importorskip("rl_zoo3", reason="needs the extra zoo")
-
 from sb3_ordergrad.compare.settings import hyperparameter_folder
 from sb3_ordergrad.lstatistics import parse_objective
 from sb3_ordergrad.zoo import cli

@@ -98,6 +98,7 @@ def sample_orderppo_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
     Sampler of OrderPPO; the signature is RL Zoo's.
 
     :param trial: the trial
+    :param n_envs: number of environments
     :return: keywords of the algorithm
     """
     sampled = {
@@ -106,8 +107,11 @@ def sample_orderppo_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
         "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3, 0.4]),
         "n_epochs": trial.suggest_categorical("n_epochs", [1, 5, 10, 20]),
     }
-    trial.set_user_attr("batch_size", 2 ** sampled["batch_size_pow"])
-    return convert_order_params(sampled)
+    hyperparams = convert_order_params(sampled)
+    # A larger batch is the whole rollout as well, with a warning
+    hyperparams["batch_size"] = min(hyperparams["batch_size"], n_envs * hyperparams["n_steps"])
+    trial.set_user_attr("batch_size", hyperparams["batch_size"])
+    return hyperparams
 
 
 def sample_ordera2c_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:

@@ -1,0 +1,240 @@
+"""`python -m sb3_ordergrad.zoo`: what it registers, what it hands over, what it adds, and how it answers mistakes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import optuna
+import pytest
+import rl_zoo3.train
+import yaml
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import load_results
+
+from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC
+from sb3_ordergrad.evaluation.statistics import lstatistic
+from sb3_ordergrad.zoo import cli
+from sb3_ordergrad.zoo.enjoy import ReturnRecorder, statistics
+from sb3_ordergrad.zoo.manager import OrderExperimentManager
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = "--env CartPole-v1 --algo ordera2c --device cpu --eval-freq -1 --seed 0".split()
+
+
+@pytest.fixture(autouse=True)
+def _own_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The options and the folder of a process of its own."""
+    monkeypatch.setattr(sys, "argv", ["test"])
+    monkeypatch.chdir(tmp_path)
+    yield
+    OrderExperimentManager.tune_objective = None
+
+
+def zoo(*options: Any) -> None:
+    cli.main([str(option) for option in options])
+
+
+def test_registration() -> None:
+    with pytest.raises(SystemExit):
+        zoo("train", "--help")
+    assert {"orderppo": OrderPPO, "ordera2c": OrderA2C, "remac": ReMAC}.items() <= rl_zoo3.ALGOS.items()
+    assert "GuardedMaze-v0" in gym.registry
+
+
+def test_help_is_rl_zoos_with_our_algorithms(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        zoo("train", "--help")
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    for word in (
+        "orderppo",
+        "ordera2c",
+        "remac",
+        "--optimize-hyperparameters",
+        "--tune-objective",
+        "-m sb3_ordergrad.zoo train",
+    ):
+        assert word in text
+
+
+def test_unknown_algorithm(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        zoo("train", "--algo", "orderpo")
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert "invalid choice: 'orderpo'" in error and "orderppo" in error and "remac" in error
+
+
+def test_unknown_environment() -> None:
+    with pytest.raises(ValueError, match="GuardedMase-v0 not found in gym registry, you maybe meant GuardedMaze-v0"):
+        zoo("train", "--algo", "orderppo", "--env", "GuardedMase-v0")
+
+
+def test_unknown_script(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        zoo("trian")
+    assert "'trian'" in capsys.readouterr().err
+
+
+def test_module_without_the_extra(tmp_path: Path) -> None:
+    """Without RL Zoo the command says what to install."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['rl_zoo3'] = None\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    result = subprocess.run(
+        [sys.executable, "-m", "sb3_ordergrad.zoo", "train"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert "pip install 'sb3_ordergrad[zoo]'" in result.stderr
+
+
+def test_entry_of_our_file_and_the_other_options_go_to_rl_zoo() -> None:
+    zoo("train", *SHORT, "-n", 100, "-f", "logs", "-params", "objective:'top:2'", "k:4", "n_envs:2")
+    config = dict(yaml.unsafe_load(Path("logs/ordera2c/CartPole-v1_1/CartPole-v1/config.yml").read_text()))
+    assert config["objective"] == "top:2" and config["n_envs"] == 2
+    # from our YAML file
+    assert config["credit"] == "projected"
+    assert "m sb3_ordergrad.zoo" not in Path("logs/ordera2c/CartPole-v1_1/CartPole-v1/args.yml").read_text()
+
+
+def test_conf_file_and_other_algorithms_stay_rl_zoos(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yml").write_text("CartPole-v1:\n  n_timesteps: 50\n  policy: MlpPolicy\n  objective: median\n")
+    zoo("train", *SHORT, "-f", "logs", "--conf-file", "mine.yml")
+    assert OrderA2C.load("logs/ordera2c/CartPole-v1_1/CartPole-v1.zip").objective == "median"
+    zoo("train", *SHORT, "--algo", "a2c", "-n", 50, "-f", "logs")
+    assert "rl_zoo3/hyperparams/a2c.yml" in capsys.readouterr().out.replace(os.sep, "/")
+
+
+def test_continued_training_keeps_the_objective() -> None:
+    zoo("train", *SHORT, "-n", 200, "-f", "logs")
+    zoo("train", *SHORT, "-n", 300, "-f", "logs", "-i", "logs/ordera2c/CartPole-v1_1/CartPole-v1.zip")
+    model = OrderA2C.load("logs/ordera2c/CartPole-v1_2/CartPole-v1.zip")
+    assert model.objective == "cvar:0.25" and model.num_timesteps >= 300
+
+
+def test_return_to_date_and_normalisation_in_train_and_enjoy(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--algo", "ordera2c", "--env", "Pendulum-v1", "-f", "logs"]
+    zoo("train", *options, "-n", 1700, "--seed", 0, "--device", "cpu", "--eval-freq", 400, "--eval-episodes", 2)
+    model = OrderA2C.load("logs/ordera2c/Pendulum-v1_1/Pendulum-v1.zip")
+    assert model.observation_space.shape == (5,)
+    zoo("enjoy", *options, "-n", 1000, "--no-render", "--reward-log", "rewards")
+    lines = capsys.readouterr().out.splitlines()
+    returns = load_results("rewards").r.to_numpy()
+    assert len(returns) == 5
+    assert f"Mean reward: {returns.mean():.2f}" in "\n".join(lines)
+    # best of 8 needs 8 episodes
+    tail = float(lstatistic(returns, "cvar:0.1"))
+    assert lines[-1].startswith(f"Returns of 5 episodes: mean {returns.mean():.2f}, CVaR_0.1 {tail:.2f}, ")
+    assert "best-of-8" not in lines[-1]
+    zoo("enjoy", *options, "-n", 400, "--no-render", "--verbose", 0)
+    assert "Returns of" not in capsys.readouterr().out
+
+
+def test_benchmark_has_our_columns(capfd: pytest.CaptureFixture[str]) -> None:
+    zoo("train", *SHORT, "-n", 100, "-f", "logs")
+    # importing RL Zoo's benchmark runs it: once a process
+    options = "benchmark --log-dir logs --benchmark-dir bench --no-hub -n 300 --num-threads 1".split()
+    command = [sys.executable, "-m", "sb3_ordergrad.zoo", *options]
+    result = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    returns = load_results("bench/ordera2c-CartPole-v1").r.to_numpy()
+    text = Path("benchmark.md").read_text()
+    header, _, row = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    table = dict(zip(header, row, strict=True))
+    assert table["algo"] == "ordera2c"
+    assert float(table["mean_reward"]) == pytest.approx(returns.mean(), abs=1e-3)
+    assert float(table["CVaR_0.25"]) == pytest.approx(float(lstatistic(returns, "cvar:0.25")), abs=1e-3)
+    assert float(table["best-of-8"]) == pytest.approx(float(lstatistic(returns, "max", 8)), abs=1e-3)
+    assert text == Path("bench/benchmark.md").read_text() and row[0] in result.stdout
+
+
+def test_recorder_and_statistics() -> None:
+    env = ReturnRecorder(make_vec_env("CartPole-v1", n_envs=2, seed=0))
+    env.reset()
+    for _ in range(60):
+        env.step([1, 1])
+    # pushing one way only ends an episode within 11 steps
+    assert len(env.returns) >= 10 and max(env.returns) <= 11
+    values = statistics(env.returns)
+    assert values["mean"] == pytest.approx(np.mean(env.returns))
+    assert np.isnan(statistics(env.returns[:7])["best-of-8"]) and values["best-of-8"] <= max(env.returns)
+
+
+TUNE = [
+    "-optimize",
+    "--n-trials",
+    2,
+    "--pruner",
+    "none",
+    "--no-optim-plots",
+    "-n",
+    64,
+    "--n-evaluations",
+    1,
+    "--eval-episodes",
+    4,
+]
+
+
+def test_tuning_maximises_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = "sqlite:///tuning.db"
+    options = [*TUNE, "--storage", storage, "--study-name", "tail", "--optimization-log-path", "tuning"]
+    zoo("train", *SHORT, *options, "-params", "n_envs:1", "--tune-objective", "cvar:0.25")
+    study = optuna.load_study(storage=storage, study_name="tail")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
+    for trial in study.trials:
+        log = np.load(f"tuning/trial_{trial.number}/evaluations.npz")
+        assert trial.value == pytest.approx(log["results"][-1].min())
+        assert trial.user_attrs["objective"] == "cvar:0.25"
+
+
+def test_tuning_maximises_the_mean_without_our_option() -> None:
+    storage = "sqlite:///tuning.db"
+    zoo("train", *SHORT, *TUNE, "--storage", storage, "--study-name", "mean", "--optimization-log-path", "tuning")
+    for trial in optuna.load_study(storage=storage, study_name="mean").trials:
+        log = np.load(f"tuning/trial_{trial.number}/evaluations.npz")
+        assert trial.value == pytest.approx(log["results"][-1].mean())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tune-objective", "cvar:0.25"], "add -optimize"),
+        (["-optimize", "--tune-objective", "cvar:2"], "cvar"),
+        (["-optimize", "--tune-objective", "top:9", "--eval-episodes", "5"], "--eval-episodes 5"),
+    ],
+)
+def test_bad_tune_objective(options: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        zoo("train", *SHORT, *options)
+    assert not list(Path.cwd().iterdir())
+
+
+def test_two_processes_share_a_study() -> None:
+    """Together they finish the trials that were asked for, none of them twice or lost."""
+    options = (
+        "train --algo ordera2c --env CartPole-v1 --device cpu -optimize --pruner none --no-optim-plots -n 32 --n-evaluations 1"
+    )
+    shared = (
+        "--eval-episodes 2 -params n_envs:1 --storage tuning.log --study-name shared --max-total-trials 20 --num-threads 1"
+    )
+    command = [sys.executable, "-m", "sb3_ordergrad.zoo", *options.split(), *shared.split()]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    runs = [
+        subprocess.Popen(
+            [*command, "--seed", seed], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for seed in "12"
+    ]
+    outputs = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    backend = optuna.storages.journal.JournalFileBackend("tuning.log")
+    study = optuna.load_study(storage=optuna.storages.JournalStorage(backend), study_name="shared")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 20
