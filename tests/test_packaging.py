@@ -4,8 +4,10 @@ import ast
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,21 @@ def test_zoo_hyperparams_are_package_data(setup_arguments: dict[str, Any]) -> No
     assert "sb3_ordergrad.zoo_hyperparams" in setup_arguments["packages"]
     assert setup_arguments["package_dir"] == {"sb3_ordergrad.zoo_hyperparams": "zoo_hyperparams"}
     assert setup_arguments["package_data"]["sb3_ordergrad.zoo_hyperparams"] == ["*.yml"]
+
+
+def test_wheel_holds_every_yaml_file(tmp_path: Path) -> None:
+    # A copy, since setuptools leaves its files where it builds
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("sb3_ordergrad", "zoo_hyperparams"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    options = "wheel . --no-deps --no-build-isolation --quiet --disable-pip-version-check --wheel-dir wheels"
+    subprocess.run([sys.executable, "-m", "pip", *options.split()], cwd=tmp_path, check=True)
+    (wheel,) = (tmp_path / "wheels").glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"sb3_ordergrad/zoo_hyperparams/{path.name}" for path in (ROOT / "zoo_hyperparams").glob("*.yml")} <= names
+    sources = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
+    assert sources == {name for name in names if name.endswith(".py")}
 
 
 def test_constraints_are_exact() -> None:
