@@ -15,6 +15,7 @@ import numpy as np
 import torch as th
 from _common import parse_options, print_origin, save_picture
 
+from sb3_ordergrad.evaluation.plots import line_style
 from sb3_ordergrad.lstatistics import LStatistic, grouped_advantages
 
 N_COMPLETIONS = 16
@@ -131,10 +132,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     figure = Figure(figsize=(8.0, 3.4), layout="constrained")
     solved, graded = figure.subplots(1, 2)
-    for style, (name, estimate) in zip(("k:", "-", "-", "-", "-"), estimators.items(), strict=True):
-        solved.plot(range(1, N_COMPLETIONS), estimate(solved_groups())[:, 0], style, label=name)
-        order = rewards[0].argsort()
-        graded.plot(rewards[0][order], estimate(rewards)[0][order], style, marker=".")
+    order = rewards[0].argsort()
+    for index, (name, estimate) in enumerate(estimators.items()):
+        solved.plot(range(1, N_COMPLETIONS), estimate(solved_groups())[:, 0], label=name, **line_style(index))
+        graded.plot(rewards[0][order], estimate(rewards)[0][order], marker=".", **line_style(index))
     solved.set(xlabel="right completions of 16", ylabel="advantage of a right one", title="pass/fail")
     graded.set(xlabel="reward", ylabel="advantage", title="graded, one prompt")
     for ax in (solved, graded):

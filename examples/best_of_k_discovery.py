@@ -53,7 +53,7 @@ class TreasureWalk(gym.Env):
         self.observation_space = spaces.Box(0.0, 1.0, (left + right + 1,))
 
     def _observe(self) -> np.ndarray:
-        observation = np.zeros(self.observation_space.shape, dtype=np.float32)
+        observation = np.zeros(self.left + self.right + 1, dtype=np.float32)
         observation[self.position + self.left] = 1.0
         return observation
 
@@ -118,8 +118,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     curves = {
         name: [(record.timesteps, record.returns) for _, record in by_seed.values()] for name, by_seed in by_objective.items()
     }
-    for ax, objective in zip(figure.subplots(1, 2), ("max", "mean"), strict=True):
-        plot_learning_curves(curves, objective, window=100, ax=ax)
+    best, average = figure.subplots(1, 2)
+    plot_learning_curves(curves, "max", window=8, ax=best)
+    plot_learning_curves(curves, "mean", window=100, ax=average)
     print_origin(options)
     save_picture(figure, options.out)
 

@@ -21,6 +21,7 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_ordergrad import OrderPPO
+from sb3_ordergrad.evaluation.plots import line_style
 from sb3_ordergrad.lstatistics import LStatistic, Objective, ObjectiveLike, exact_lstatistic, rank_weights
 
 K, GROUP_SIZE = 8, 32
@@ -83,9 +84,10 @@ def train(objective: ObjectiveLike, seed: int, steps: int) -> np.ndarray:
         n_steps=8, batch_size=64, n_epochs=4, learning_rate=3e-3,
     )  # fmt: skip
     model.learn(steps)
+    every_lottery = th.arange(len(LOTTERIES))
     with th.no_grad():
-        distribution = model.policy.get_distribution(th.ones(1, 1)).distribution
-    return distribution.probs[0].numpy()
+        log_probs = model.policy.get_distribution(th.ones(len(LOTTERIES), 1)).log_prob(every_lottery)
+    return log_probs.exp().numpy()
 
 
 def policy_value(shares: np.ndarray, objective: ObjectiveLike) -> float:
@@ -134,9 +136,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights, influence = figure.subplots(1, 2)
     returns = np.linspace(-3, 3, 400)
     others = np.random.default_rng(0).standard_normal(GROUP_SIZE - 1)
-    for name, objective in OBJECTIVES.items():
-        weights.plot(range(1, K + 1), rank_weights(objective, K), ".-", label=name)
-        influence.plot(returns, LStatistic(GROUP_SIZE, K, objective).influence(returns, others))
+    for index, (name, objective) in enumerate(OBJECTIVES.items()):
+        weights.plot(range(1, K + 1), rank_weights(objective, K), marker=".", label=name, **line_style(index))
+        influence.plot(returns, LStatistic(GROUP_SIZE, K, objective).influence(returns, others), **line_style(index))
     weights.set(xlabel=f"rank of a return among {K}, worst first", ylabel="weight")
     influence.set(xlabel="return of one episode", ylabel="its influence")
     influence.plot(others, np.full(len(others), influence.get_ylim()[0]), "|", color="0.6")
