@@ -21,6 +21,7 @@ from sb3_ordergrad.compare.algorithms import (
     objectives_by_algorithm,
     params_by_algorithm,
 )
+from sb3_ordergrad.compare.backends import BACKENDS, check_backend, check_cluster
 from sb3_ordergrad.compare.run import RunSpec, make_model
 from sb3_ordergrad.compare.study import OUTPUTS, check_out, check_pictures, run_all, steps_text, write_report
 from sb3_ordergrad.evaluation import SUMMARY
@@ -53,6 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
     seeds.add_argument("--seeds", type=int, help=f"number of training seeds, 0 to N - 1 ({DEFAULT_SEEDS})")
     seeds.add_argument("--seed-list", type=int, nargs="+", help="these training seeds instead")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time (%(default)s, the cores)")
+    parser.add_argument("--backend", choices=BACKENDS, default="local", help="this machine or a cluster (%(default)s)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask scheduler, such as tcp://10.0.0.1:8786")
     parser.add_argument("--out", type=Path, help="folder of the results (results, with --demo results/demo)")
     parser.add_argument(
         "--params",
@@ -86,6 +89,7 @@ def _check_options(args: argparse.Namespace) -> None:
             raise ValueError(f"{name} {value:g} must be a number >= {least}: raise it.")
     if args.steps is not None and not args.steps.is_integer():
         raise ValueError(f"--steps {args.steps} must be a whole number >= 1, such as 1e6: round it.")
+    check_backend(args.backend, args.scheduler)
     check_algos(args.algos)
     # "package:Env-v0" is imported when it is made, as gymnasium does
     if ":" not in args.env:
@@ -177,12 +181,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_pictures()
         check_runs(specs)
         out.mkdir(parents=True, exist_ok=True)
+        if args.backend == "dask":
+            check_cluster(args.scheduler, out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     n_done = sum(spec.is_done() for spec in specs)
     print(f"{len(specs)} runs of {steps_text(specs)} on {specs[0].env_id}, {n_done} already done in {out}", flush=True)
     try:
-        failures = run_all(specs, args.n_jobs)
+        failures = run_all(specs, args.n_jobs, args.backend, args.scheduler)
         if any(spec.is_done() for spec in specs):
             command = shlex.join(["python", "-m", "sb3_ordergrad.compare", *arguments])
             print("\n" + write_report(specs, out, command, time.monotonic() - start))

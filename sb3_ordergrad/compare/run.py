@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import time
+import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ N_EVAL_ENVS = 16
 # The evaluation's random numbers have nothing in common with those of the training, whose seeds count from 0
 EVALUATION_STREAM = 20260606
 PROGRESS_SECONDS = 0.5
+PROGRESS_FILE = "steps.txt"
+# Names the attempt that the folder belongs to
+ATTEMPT_FILE = "attempt.txt"
+ERROR_FILE = "error.txt"
 
 
 @dataclass(frozen=True)
@@ -91,21 +96,28 @@ class RunSpec:
         if self.is_trained():
             return self.steps
         try:
-            return min(self.steps, int((self.folder / "steps.txt").read_text()))
+            return min(self.steps, int((self.folder / PROGRESS_FILE).read_text()))
         except (OSError, ValueError):
             return 0
+
+    def clear_attempt(self) -> None:
+        """Remove what an attempt keeps here while it lasts; one under way somewhere, on a cluster perhaps, then ends."""
+        for name in (ATTEMPT_FILE, PROGRESS_FILE, ERROR_FILE):
+            (self.folder / name).unlink(missing_ok=True)
 
 
 class TrainingRecord(BaseCallback):
     """
     Keep the raw return of every training episode with the time step at which it ended; tell the progress.
 
-    :param progress_file: file that receives the number of steps now and then
+    :param folder: folder of the run; its ``steps.txt`` receives the number of steps now and then
     """
 
-    def __init__(self, progress_file: Path):
+    def __init__(self, folder: Path):
         super().__init__()
-        self.progress_file = progress_file
+        self.folder = folder
+        self.attempt = uuid.uuid4().hex
+        (folder / ATTEMPT_FILE).write_text(self.attempt)
         self.episodes: list[tuple[int, float, int]] = []
         self._next_report = 0.0
 
@@ -114,9 +126,21 @@ class TrainingRecord(BaseCallback):
             if "episode" in info:
                 self.episodes.append((self.num_timesteps, info["episode"]["r"], info["episode"]["l"]))
         if time.monotonic() >= self._next_report:
-            self.progress_file.write_text(str(self.num_timesteps))
+            self.check_owner()
+            (self.folder / PROGRESS_FILE).write_text(str(self.num_timesteps))
             self._next_report = time.monotonic() + PROGRESS_SECONDS
         return True
+
+    def check_owner(self) -> None:
+        """
+        :raises RuntimeError: if this attempt was cleared or the run begun again elsewhere: two would write the same files
+        """
+        try:
+            is_owner = (self.folder / ATTEMPT_FILE).read_text() == self.attempt
+        except FileNotFoundError:
+            is_owner = False
+        if not is_owner:
+            raise RuntimeError(f"Another attempt has taken over {self.folder}: use one command at a time in one --out.")
 
 
 def run_one(spec: RunSpec) -> str:
@@ -164,19 +188,20 @@ def _train(spec: RunSpec) -> dict[str, Any]:
     model, normalize = make_model(spec)
     logger = configure(str(folder), ["csv"])
     model.set_logger(logger)
-    record = TrainingRecord(folder / "steps.txt")
+    record = TrainingRecord(folder)
     try:
         model.learn(spec.steps, callback=record)
     finally:
         logger.close()
         _environments(model).close()
+    record.check_owner()
     with files.replacing(folder / "model.zip") as temporary:
         model.save(temporary)
     if normalize is not None:
         with files.replacing(folder / "vecnormalize.pkl") as temporary:
             normalize.save(str(temporary))
     files.write_csv(folder / "training.csv", ("timestep", "return", "length"), record.episodes)
-    (folder / "steps.txt").unlink(missing_ok=True)
+    spec.clear_attempt()
     return {
         "training": spec.training,
         "seconds_training": round(time.monotonic() - start, 2),

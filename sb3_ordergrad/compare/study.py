@@ -1,21 +1,23 @@
 """All runs of a comparison: train them side by side, then write tables and pictures of what came out."""
 
 import importlib.util
+import os
 import sys
 import threading
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
-from joblib.externals.loky.process_executor import TerminatedWorkerError  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sb3_ordergrad.compare import files, tables
 from sb3_ordergrad.compare.algorithms import ALGOS, is_mean
-from sb3_ordergrad.compare.run import RunSpec, run_one
+from sb3_ordergrad.compare.backends import workers
+from sb3_ordergrad.compare.child import MAX_ATTEMPTS, run_in_child, try_run
+from sb3_ordergrad.compare.run import RunSpec
 from sb3_ordergrad.evaluation import ReturnDistribution, plot_learning_curves, plot_return_distributions
 
 if TYPE_CHECKING:
@@ -60,15 +62,6 @@ def check_pictures() -> None:
         raise ValueError("The pictures need matplotlib, an extra of this package: pip install 'sb3_ordergrad[plots]'.")
 
 
-def _try_run(spec: RunSpec) -> str | None:
-    """Run one; a failure is told rather than raised, since it must not end the other runs."""
-    try:
-        run_one(spec)
-    except Exception:
-        return f"{spec.folder.name}\n{traceback.format_exc()}"
-    return None
-
-
 class _ProgressBar:
     """A bar over the steps of all runs, fed by the small files in which each run leaves its count."""
 
@@ -111,33 +104,59 @@ class _ProgressBar:
         self.bar.close()
 
 
-def run_all(specs: Sequence[RunSpec], n_jobs: int) -> list[str]:
+def run_all(specs: Sequence[RunSpec], n_jobs: int, backend: str = "local", scheduler: str | None = None) -> list[str]:
     """
-    Run all that is not done yet in ``n_jobs`` processes (whatever backend joblib is configured for), with a progress bar.
+    Do all runs that are not done yet, with a progress bar.
+
+    Each is a process of its own, unless they are done one after another on this machine. One whose process or worker dies is
+    tried again, without the others.
 
     :param specs: the runs
-    :param n_jobs: processes at a time
-    :return: for each run that failed its folder's name and the traceback
+    :param n_jobs: runs at a time; Dask has one for each thread of its workers
+    :param backend: one of :data:`~sb3_ordergrad.compare.backends.BACKENDS`
+    :param scheduler: address of the Dask scheduler
+    :return: for each run that failed its folder's name and the reason
     """
-    todo = [spec for spec in specs if not spec.is_done()]
+    # A worker elsewhere has another current folder
+    todo = {spec.folder.name: replace(spec, out=os.path.abspath(spec.out)) for spec in specs if not spec.is_done()}
     if not todo:
         return []
-    # A count left by an interrupted run would show as progress that has to be made again
-    for spec in todo:
-        (spec.folder / "steps.txt").unlink(missing_ok=True)
-    failures = []
-    with _ProgressBar(specs) as progress:
-        parallel = Parallel(n_jobs=min(n_jobs, len(todo)), batch_size=1, return_as="generator_unordered")
-        n_done = len(specs) - len(todo)
-        try:
-            for failure in parallel(delayed(_try_run)(spec) for spec in todo):
-                n_done += failure is None
-                progress.bar.set_postfix_str(f"{n_done}/{len(specs)} runs", refresh=False)
-                if failure is not None:
-                    failures.append(failure)
-        except TerminatedWorkerError as error:
-            failures.append(f"a worker process was killed; with little memory lower --n-jobs\n{error}")
-    return failures
+    task = try_run if n_jobs == 1 and backend == "local" else run_in_child
+    outcome: dict[str, str | None] = {}
+    with workers(backend, scheduler) as lost_worker, _ProgressBar(specs) as progress:
+        for _ in range(MAX_ATTEMPTS):
+            pending = {name: spec for name, spec in todo.items() if name not in outcome}
+            # A count left by an interrupted attempt would show as progress that has to be made again
+            for spec in pending.values():
+                spec.clear_attempt()
+            parallel = Parallel(n_jobs=min(n_jobs, max(1, len(pending))), batch_size=1, return_as="generator_unordered")
+            try:
+                for name, failure in parallel(delayed(_named)(task, name, spec) for name, spec in pending.items()):
+                    outcome[name] = failure
+                    n_done = len(specs) - len(todo) + list(outcome.values()).count(None)
+                    progress.bar.set_postfix_str(f"{n_done}/{len(specs)} runs", refresh=False)
+                break
+            except lost_worker:
+                continue
+            finally:
+                # If this ends here, they must not go on elsewhere
+                for name, spec in pending.items():
+                    if name not in outcome:
+                        spec.clear_attempt()
+    return [f"{name}\n{failure}" for name, spec in todo.items() if (failure := _failure(spec, name, outcome)) is not None]
+
+
+def _named(task: Callable[[RunSpec], str | None], name: str, spec: RunSpec) -> tuple[str, str | None]:
+    return name, task(spec)
+
+
+def _failure(spec: RunSpec, name: str, outcome: dict[str, str | None]) -> str | None:
+    """Why a run is not done, or ``None`` if it is."""
+    if name not in outcome:
+        return "The cluster lost its workers again and again; their logs may say why."
+    if outcome[name] is None and not spec.is_done():
+        return "Its worker has finished it, but the files are not here: --out must be a folder that all machines share."
+    return outcome[name]
 
 
 def _columns(path: Path, *names: str) -> list[np.ndarray]:
