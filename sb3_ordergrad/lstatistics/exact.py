@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betainc
 
 from sb3_ordergrad.lstatistics.objectives import ObjectiveLike, check_k, rank_weights
 
@@ -64,6 +63,9 @@ def exact_lstatistic(values: ArrayLike, probs: ArrayLike, k: float, objective: O
 
 def _at_least(ranks: np.ndarray, draws: float, below: np.ndarray) -> np.ndarray:
     """``P(Bin(draws, F) >= j)``, shape ``(len(below), len(ranks))``: 1 for j = 0, 0 for j > draws."""
+    # Imported here, since scipy would lengthen ``import sb3_ordergrad``
+    from scipy.special import betainc
+
     shape = np.maximum(draws - ranks + 1, 0.0)
     inner = (ranks >= 1) & (shape > 0)
     # arguments of 1 stand in where the incomplete beta function is not defined

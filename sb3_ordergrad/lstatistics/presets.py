@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betainc
 
 PLOTTING_POSITIONS = {"hazen": 0.5, "weibull": 0.0, "blom": 0.375}
 
@@ -139,6 +138,9 @@ def quantile(n: int, q: float, method: str = "hazen") -> np.ndarray:
 
 def harrell_davis(n: int, q: float) -> np.ndarray:
     """Increments of the Beta((n+1)q, (n+1)(1-q)) distribution function (Harrell and Davis 1982)."""
+    # Imported here, since scipy would lengthen ``import sb3_ordergrad``
+    from scipy.special import betainc
+
     if q in (0.0, 1.0):
         return rank(n, n if q == 0.0 else 1)
     return np.diff(betainc((n + 1) * q, (n + 1) * (1.0 - q), np.arange(n + 1) / n))

@@ -25,7 +25,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import gammaln
 
 # entries of a dense table (2 MB of float64); larger collapses run over blocks of rows
 _BLOCK = 2**18
@@ -71,6 +70,9 @@ def _log_parts(population: int, sample: float) -> tuple[np.ndarray, np.ndarray, 
 
     :return: shapes ``(M,)``, ``(n,)`` and ``(M + n - 1,)`` with n = floor(L)
     """
+    # Imported here, since scipy would lengthen ``import sb3_ordergrad``
+    from scipy.special import gammaln
+
     n = math.floor(sample)
     log_factorial = gammaln(np.arange(1, population + 1, dtype=np.float64))
     log_total = gammaln(population + 1) - gammaln(sample + 1) - gammaln(population - sample + 1)
