@@ -30,8 +30,9 @@ written() {
 
 for algo in orderppo ordera2c remac; do
     # ReMAC's actions are continuous
-    env=CartPole-v1 && steps=3000 && short="n_envs:1"
-    [ $algo = remac ] && env=Pendulum-v1 && steps=1200 && short="n_envs:1 batch_size:64"
+    env=CartPole-v1 steps=3000 tuning_steps=400
+    # 100 of these are the warm-up
+    [ $algo = remac ] && env=Pendulum-v1 steps=1200 tuning_steps=150
     common="--algo $algo --env $env --device cpu -f logs"
     for seed in 0 1; do
         # shellcheck disable=SC2086
@@ -44,8 +45,8 @@ for algo in orderppo ordera2c remac; do
     zoo enjoy --algo $algo --env $env -f logs --no-render -n 2000 --exp-id 2 --device cpu --stochastic
     grep -q "Returns of .* episodes: mean .*CVaR_0.1 .*best-of-8" <(tail -1 session.log) || { echo "FAILED: enjoy names no CVaR"; exit 1; }
     # shellcheck disable=SC2086
-    zoo train $common -n 400 -optimize --n-trials 10 --pruner none --n-startup-trials 5 --no-optim-plots --eval-episodes 10 \
-        --tune-objective cvar:0.25 --n-evaluations 1 --storage sqlite:///tuning.db --study-name $algo -f tuning -params $short
+    zoo train $common -n $tuning_steps -optimize --n-trials 10 --pruner none --n-startup-trials 5 --no-optim-plots --eval-episodes 10 \
+        --tune-objective cvar:0.25 --n-evaluations 1 --storage sqlite:///tuning.db --study-name $algo -f tuning -params n_envs:1
     "$PYTHON" - $algo <<'PYTHON'
 import sys
 

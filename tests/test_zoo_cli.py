@@ -112,6 +112,14 @@ def test_conf_file_and_other_algorithms_stay_rl_zoos(capsys: pytest.CaptureFixtu
     assert "rl_zoo3/hyperparams/a2c.yml" in capsys.readouterr().out.replace(os.sep, "/")
 
 
+def test_callback_of_a_yaml_entry_makes_its_own_environments() -> None:
+    callback = {"sb3_ordergrad.evaluation.ObjectiveEvalCallback": {"eval_freq": 25, "best_model_save_path": "best"}}
+    entry = {"n_timesteps": 50, "policy": "MlpPolicy", "normalize": True, "callback": [callback]}
+    Path("mine.yml").write_text(yaml.dump({"CartPole-v1": entry}))
+    zoo("train", *SHORT, "-f", "logs", "--conf-file", "mine.yml")
+    assert Path("best/best_model.zip").exists() and Path("best/vecnormalize.pkl").exists()
+
+
 def test_continued_training_keeps_the_objective() -> None:
     zoo("train", *SHORT, "-n", 200, "-f", "logs")
     zoo("train", *SHORT, "-n", 300, "-f", "logs", "-i", "logs/ordera2c/CartPole-v1_1/CartPole-v1.zip")

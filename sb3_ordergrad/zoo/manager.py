@@ -9,42 +9,26 @@ import optuna
 import rl_zoo3.exp_manager
 from rl_zoo3.callbacks import TrialEvalCallback
 from rl_zoo3.exp_manager import ExperimentManager
-from stable_baselines3.common.callbacks import EvalCallback
 
 from sb3_ordergrad.compare.settings import hyperparameter_folder
-from sb3_ordergrad.evaluation.statistics import lstatistic
+from sb3_ordergrad.evaluation import ObjectiveEvalCallback
 from sb3_ordergrad.lstatistics import rank_weights
 from sb3_ordergrad.zoo.registry import ALGORITHMS
 
 
-class ObjectiveTrialCallback(TrialEvalCallback):
+class ObjectiveTrialCallback(TrialEvalCallback, ObjectiveEvalCallback):
     """
-    Report an objective of the evaluation episodes to the study, in the place of their mean.
+    RL Zoo's callback of a trial on top of ours: pruning and the trial's value go by the objective instead of the mean.
 
-    :param objective: the objective, applied to the episodes of one evaluation, e.g. ``"cvar:0.25"``
     :param args: as RL Zoo's callback
+    :param objective: the objective of the evaluation episodes, e.g. ``"cvar:0.25"``
     :param kwargs: as RL Zoo's callback
     """
 
     def __init__(self, *args: Any, objective: str, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        # RL Zoo's constructor does not hand it on
         self.objective = objective
-        self._returns: list[float] = []
-
-    def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        super()._log_success_callback(locals_, globals_)
-        # evaluate_policy's own list, which is full when the last episode has ended
-        self._returns = locals_["episode_rewards"]
-
-    def _on_step(self) -> bool:
-        # As RL Zoo's, whose pruning and result take the objective for the mean
-        if self.eval_freq > 0 and self.n_calls % self.eval_freq == 0:
-            EvalCallback._on_step(self)
-            self.last_mean_reward = float(lstatistic(self._returns, self.objective))
-            self.eval_idx += 1
-            self.trial.report(self.last_mean_reward, self.eval_idx)
-            self.is_pruned = self.trial.should_prune()
-        return not self.is_pruned
 
 
 class OrderExperimentManager(ExperimentManager):
