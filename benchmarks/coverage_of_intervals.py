@@ -61,7 +61,7 @@ def studentized(returns: np.ndarray, statistic: str, k: int | None, n_resamples:
     value, error = float(ordered @ weights), float(jackknife_error(ordered, jackknife_weights))
     with np.errstate(divide="ignore", invalid="ignore"):
         pivots = (draws @ weights - value) / jackknife_error(draws, jackknife_weights)
-    low, high = np.quantile(np.nan_to_num(pivots), [0.025, 0.975], method="higher")
+    low, high = np.quantile(np.nan_to_num(pivots, posinf=1e12, neginf=-1e12), [0.025, 0.975], method="higher")
     return Interval(value, float(value - high * error), float(value - low * error))
 
 
