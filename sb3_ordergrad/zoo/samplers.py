@@ -72,10 +72,10 @@ def convert_remac_params(sampled: Hyperparams) -> Hyperparams:
     return {**convert_offpolicy_params(others), **pair}
 
 
-def _suggest_order(trial: optuna.Trial) -> Hyperparams:
+def _suggest_order(trial: optuna.Trial, n_steps_pow: tuple[int, int]) -> Hyperparams:
     """RL Zoo's space of A2C and PPO where they agree, with shorter credit: lambda from 0.6 on (docs/results.md)."""
     sampled = {
-        "n_steps_pow": trial.suggest_int("n_steps_pow", 5, 12),
+        "n_steps_pow": trial.suggest_int("n_steps_pow", *n_steps_pow),
         "one_minus_gamma": trial.suggest_float("one_minus_gamma", 0.0001, 0.03, log=True),
         "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 0.005, 0.4, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 1e-5, 0.002, log=True),
@@ -102,7 +102,7 @@ def sample_orderppo_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
     :return: keywords of the algorithm
     """
     sampled = {
-        **_suggest_order(trial),
+        **_suggest_order(trial, n_steps_pow=(5, 12)),
         "batch_size_pow": trial.suggest_int("batch_size_pow", 5, 10),
         "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3, 0.4]),
         "n_epochs": trial.suggest_categorical("n_epochs", [1, 5, 10, 20]),
@@ -121,7 +121,8 @@ def sample_ordera2c_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
     :param trial: the trial
     :return: keywords of the algorithm
     """
-    return convert_order_params(_suggest_order(trial))
+    # Each rollout is a single update: from SB3's 5 steps or so up
+    return convert_order_params(_suggest_order(trial, n_steps_pow=(2, 10)))
 
 
 def sample_remac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
