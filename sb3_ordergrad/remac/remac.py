@@ -219,10 +219,10 @@ class ReMAC(SAC):
         """
         :raises ValueError: if the objective is not defined for this k and this number of samples
         """
-        if check_k(k) > self.n_action_samples:
+        if isinstance(k, bool) or not isinstance(k, Real) or not 1 <= k <= self.n_action_samples:
             raise ValueError(
-                f"k={k}{where} must be between 1 and n_action_samples={self.n_action_samples}: samples of k actions are drawn "
-                "from those of a state. Use a smaller k or more action samples."
+                f"k={k!r}{where} must be a number between 1 and n_action_samples={self.n_action_samples}: samples of k "
+                "actions are drawn from those of a state. Use such a k (1 maximises Q itself) or more action samples."
             )
         _value_weights(self.n_action_samples, check_k(k), parse_objective(self.objective))
 

@@ -1,0 +1,64 @@
+"""Bad input is refused before training starts, with the value, the range and the fix."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch as th
+from gymnasium import spaces
+from toy_envs import SMALL_NET, ToyEnv
+
+from sb3_ordergrad import ReMAC
+
+
+def make_model(**kwargs: Any) -> ReMAC:
+    env = ToyEnv(action_space=spaces.Box(-1.0, 1.0, (1,)))
+    policy_kwargs = {**SMALL_NET, **kwargs.pop("policy_kwargs", {})}
+    return ReMAC("MlpPolicy", env, buffer_size=10, policy_kwargs=policy_kwargs, device="cpu", **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"k": 9}, r"k=9 must be a number between 1 and n_action_samples=8: .* or more action samples"),
+        ({"k": 4, "n_action_samples": 3}, r"k=4 .*n_action_samples=3"),
+        ({"k": 0}, r"k=0 must be a number between 1 and"),
+        ({"k": 0.5}, r"k=0.5 must be a number between 1 and"),
+        ({"k": float("nan")}, r"k=nan"),
+        ({"k": True}, r"k=True"),
+        ({"k": "4"}, r"k='4'"),
+        ({"k": lambda progress: 10.0 * progress}, r"k=10.0 at progress_remaining=1.00 .*n_action_samples=8"),
+        ({"k": lambda progress: 8.0 * progress}, r"k=0.96\d* at progress_remaining=0.12 must be a number between 1"),
+        ({"k": lambda progress: 1.0 + progress, "objective": [0.0, 1.0]}, r"weights"),
+        ({"n_action_samples": 0}, r"n_action_samples=0 must be an integer of at least 1"),
+        ({"n_action_samples": 2.5}, r"n_action_samples=2.5"),
+        ({"n_action_samples": True}, r"n_action_samples=True"),
+        ({"objective": "maximum"}, r"maximum.*'max'"),
+        ({"objective": "cvar:0"}, r"cvar"),
+        ({"objective": [0.5, 0.5]}, r"k = 4|4 ranks|weights"),
+        ({"actor_adam_eps": -1e-8}, r"actor_adam_eps=-1e-08 must be a finite number >= 0"),
+        ({"actor_adam_eps": float("inf")}, r"actor_adam_eps=inf"),
+        ({"actor_adam_eps": "small"}, r"actor_adam_eps='small'"),
+        (
+            {"actor_adam_eps": 0.1, "policy_kwargs": {"optimizer_class": th.optim.SGD}},
+            r"actor_adam_eps=0.1 needs an optimizer with an epsilon.*SGD",
+        ),
+    ],
+)
+def test_error(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model(**kwargs)
+
+
+@pytest.mark.parametrize("action_space", [spaces.Discrete(2), spaces.MultiBinary(2)])
+def test_action_space(action_space: spaces.Space) -> None:
+    """SB3's own error."""
+    with pytest.raises(AssertionError, match="only supports"):
+        ReMAC("MlpPolicy", ToyEnv(action_space=action_space))
+
+
+def test_missing_env(tmp_path: Path) -> None:
+    model = make_model()
+    model.save(tmp_path / "model")
+    with pytest.raises(AssertionError, match="environment"):
+        ReMAC.load(tmp_path / "model").learn(1)
