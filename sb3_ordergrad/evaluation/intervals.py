@@ -54,7 +54,7 @@ def bootstrap_interval(
         return statistic(*(np.moveaxis(resample, axis, -1) for resample in resamples))
 
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        # BCa divides 0 by 0 where no return matters on its own; what follows is told by the result
+        # BCa divides 0 by 0 where no single return matters; the percentiles below stand in
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
             samples,
