@@ -2,9 +2,11 @@
 Return distributions of simple policies on the environments of this package, as Markdown tables (docs/environments.md).
 
     python benchmarks/random_policies.py --episodes 1000
+    python benchmarks/random_policies.py --episodes 1000 --env SparseReacher-v0
 
-Uniform random actions everywhere; the zero action on the cheetahs; scripted walks along the short (guarded) and the long way
-of the Guarded Maze, which bound what a mean-optimal and a risk-averse agent can reach.
+Uniform random actions everywhere; no torque on the robots; the same stake in every round of the betting game; scripted walks
+along the short (guarded) and the long way of the Guarded Maze, which bound what a mean-optimal and a risk-averse agent can
+reach.
 """
 
 import argparse
@@ -20,6 +22,15 @@ from sb3_ordergrad.evaluation import cvar
 
 Policy = Callable[[gym.Env], Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+ROBOTS = (
+    "RiskyHalfCheetah-v0",
+    "RiskyHopper-v0",
+    "RiskyWalker2d-v0",
+    "FragileHalfCheetah-v0",
+    "FragileHopper-v0",
+    "SparseReacher-v0",
+)
 
 # Corners of the two ways to the goal cell (6, 2), as (x, y), reached along y, x and y in turn; None: wherever the walk began
 Corner = tuple[float | None, float]
@@ -41,6 +52,14 @@ def zero_action(env: gym.Env) -> Any:
     :return: no torque
     """
     return np.zeros(env.action_space.shape or (), dtype=np.float32)
+
+
+def always(action: int) -> Policy:
+    """
+    :param action: of a Discrete space
+    :return: the policy that does nothing else
+    """
+    return lambda env: action
 
 
 def walk(corners: tuple[Corner, ...]) -> Policy:
@@ -111,28 +130,30 @@ def maze_speed(n_steps: int = 200_000) -> float:
 
 
 def main() -> None:
+    robot_policies: dict[str, Policy] = {"random": random_action, "zero action": zero_action}
+    policies: dict[str, dict[str, Policy]] = {
+        "GuardedMaze-v0": {"random": random_action, "short way": walk(SHORT_WAY), "long way": walk(LONG_WAY)},
+        "BettingGame-v0": {"random": random_action, "always 5/8": always(5), "always 8/8": always(8)},
+        **{env_id: robot_policies for env_id in ROBOTS},
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", nargs="+", choices=list(policies), default=list(policies), help="environments (all)")
     parser.add_argument("--episodes", type=int, default=1000, help="per environment and policy")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    cheetah_policies: dict[str, Policy] = {"random": random_action, "zero action": zero_action}
-    policies: dict[str, dict[str, Policy]] = {
-        "GuardedMaze-v0": {"random": random_action, "short way": walk(SHORT_WAY), "long way": walk(LONG_WAY)},
-        "RiskyHalfCheetah-v0": cheetah_policies,
-        "FragileHalfCheetah-v0": cheetah_policies,
-    }
     quantile_heads = " | ".join(f"q{level:g}" for level in QUANTILES)
     print(f"| environment | policy | mean | CVaR_0.1 | CVaR_0.05 | {quantile_heads} | mean length |")
     print("|---|---|" + "---|" * (len(QUANTILES) + 4))
-    for env_id, named in policies.items():
-        for name, policy in named.items():
+    for env_id in args.env:
+        for name, policy in policies[env_id].items():
             env = gym.make(env_id)
             returns, n_steps = rollout_returns(env, policy, args.episodes, args.seed)
             env.close()
             figures = [returns.mean(), float(cvar(returns, 0.1)), float(cvar(returns, 0.05)), *np.quantile(returns, QUANTILES)]
             print(f"| {env_id} | {name} | " + " | ".join(f"{x:.1f}" for x in figures) + f" | {n_steps / args.episodes:.1f} |")
-    print(f"\nGuardedMaze alone: {maze_speed():,.0f} steps per second")
+    if "GuardedMaze-v0" in args.env:
+        print(f"\nGuardedMaze alone: {maze_speed():,.0f} steps per second")
 
 
 if __name__ == "__main__":
