@@ -124,7 +124,7 @@ def print_purchases(bought: dict[str, list[np.ndarray]]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = parse_options(__file__, __doc__, argv, steps=12_000)
+    options = parse_options(__file__, __doc__, argv, steps=12_000, seeds=3)
     from matplotlib.figure import Figure
 
     print_weights()
