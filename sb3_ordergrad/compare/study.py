@@ -118,45 +118,46 @@ def run_all(specs: Sequence[RunSpec], n_jobs: int, backend: str = "local", sched
     :return: for each run that failed its folder's name and the reason
     """
     # A worker elsewhere has another current folder
-    todo = {spec.folder.name: replace(spec, out=os.path.abspath(spec.out)) for spec in specs if not spec.is_done()}
+    todo = [replace(spec, out=os.path.abspath(spec.out)) for spec in specs if not spec.is_done()]
     if not todo:
         return []
     task = try_run if n_jobs == 1 and backend == "local" else run_in_child
-    outcome: dict[str, str | None] = {}
+    outcome: dict[Path, str | None] = {}
     with workers(backend, scheduler) as lost_worker, _ProgressBar(specs) as progress:
         for _ in range(MAX_ATTEMPTS):
-            pending = {name: spec for name, spec in todo.items() if name not in outcome}
+            # By folder: whoever asks for a run twice gets it once
+            pending = {spec.folder: spec for spec in todo if spec.folder not in outcome}
             # A count left by an interrupted attempt would show as progress that has to be made again
             for spec in pending.values():
                 spec.clear_attempt()
-            parallel = Parallel(n_jobs=min(n_jobs, max(1, len(pending))), batch_size=1, return_as="generator_unordered")
+            parallel = Parallel(n_jobs=min(n_jobs, len(pending)), batch_size=1, return_as="generator_unordered")
             try:
-                for name, failure in parallel(delayed(_named)(task, name, spec) for name, spec in pending.items()):
-                    outcome[name] = failure
-                    n_done = len(specs) - len(todo) + list(outcome.values()).count(None)
+                for folder, failure in parallel(delayed(_with_folder)(task, spec) for spec in pending.values()):
+                    outcome[folder] = failure
+                    n_done = sum(spec.is_done() for spec in specs)
                     progress.bar.set_postfix_str(f"{n_done}/{len(specs)} runs", refresh=False)
                 break
             except lost_worker:
                 continue
             finally:
                 # If this ends here, they must not go on elsewhere
-                for name, spec in pending.items():
-                    if name not in outcome:
-                        spec.clear_attempt()
-    return [f"{name}\n{failure}" for name, spec in todo.items() if (failure := _failure(spec, name, outcome)) is not None]
+                for folder in pending.keys() - outcome.keys():
+                    pending[folder].clear_attempt()
+    failures = {spec.folder.name: _failure(spec, outcome) for spec in todo}
+    return [f"{name}\n{failure}" for name, failure in failures.items() if failure is not None]
 
 
-def _named(task: Callable[[RunSpec], str | None], name: str, spec: RunSpec) -> tuple[str, str | None]:
-    return name, task(spec)
+def _with_folder(task: Callable[[RunSpec], str | None], spec: RunSpec) -> tuple[Path, str | None]:
+    return spec.folder, task(spec)
 
 
-def _failure(spec: RunSpec, name: str, outcome: dict[str, str | None]) -> str | None:
+def _failure(spec: RunSpec, outcome: dict[Path, str | None]) -> str | None:
     """Why a run is not done, or ``None`` if it is."""
-    if name not in outcome:
+    if spec.folder not in outcome:
         return "The cluster lost its workers again and again; their logs may say why."
-    if outcome[name] is None and not spec.is_done():
+    if outcome[spec.folder] is None and not spec.is_done():
         return "Its worker has finished it, but the files are not here: --out must be a folder that all machines share."
-    return outcome[name]
+    return outcome[spec.folder]
 
 
 def _columns(path: Path, *names: str) -> list[np.ndarray]:
