@@ -6,7 +6,8 @@ Time and memory of one update of ReMAC beside one of SB3's SAC.
 Networks (256, 256), batch 256, observations and actions of HalfCheetah-v5's shapes, 2 threads. Rounds are interleaved and
 their order is reversed from one to the next, so that a machine that slows down does so for all; the median over the rounds is
 reported, and the ratio is the median of the rounds' own ratios to SAC. Peak memory is that of the tensors of one update, over
-what was allocated before it: the profiler's record of allocations on a CPU, the allocator's own count on a GPU.
+what was allocated before it: the profiler's record of allocations on a CPU, the allocator's own count on a GPU. The memory
+that ReMAC keeps from one update to the next counts as part of the update.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from stable_baselines3.common.logger import Logger
 from torch.profiler import ProfilerActivity, profile
 
 from sb3_ordergrad import ReMAC
+from sb3_ordergrad.remac.mlp import Scratch
 
 OBS_DIM, ACTION_DIM = 17, 6
 BATCH_SIZE = 256
@@ -83,6 +85,8 @@ def peak_megabytes(model: SAC) -> float:
     :param model: the model
     :return: largest amount of memory in use at once during an update, over what was in use before it
     """
+    if isinstance(model, ReMAC):
+        model._scratch = Scratch()
     if model.device.type == "cuda":
         before = th.cuda.memory_allocated()
         th.cuda.reset_peak_memory_stats()

@@ -18,7 +18,7 @@ from torch import nn
 
 from sb3_ordergrad import ReMAC
 from sb3_ordergrad.lstatistics import rank_weights
-from sb3_ordergrad.remac import remac
+from sb3_ordergrad.remac import actor_gradient, remac
 from sb3_ordergrad.remac.actor_gradient import RankWeights, action_gradient, plain_networks
 from sb3_ordergrad.remac.mlp import Mlp, Scratch
 from sb3_ordergrad.remac.samples import sample_actions
@@ -190,6 +190,17 @@ def test_critics_that_are_no_plain_networks(make: Callable[[], Any]) -> None:
     objective = q_values.sort(dim=0).values[2:].mean()
     th.testing.assert_close(values.q_values, q_values)
     th.testing.assert_close(values.gradient, th.autograd.grad(objective, actions)[0])
+
+
+def test_rows_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, all kept rows pass through every critic."""
+    model = make_model(k=3)
+    observations = model.replay_buffer.sample(BATCH).observations
+    actions = sample_actions(model.actor, observations, 8).actions
+    arguments = model.critic, observations, actions, model._rank_weights()[1], Scratch()
+    expected = action_gradient(*arguments).gradient
+    monkeypatch.setattr(actor_gradient, "_own_rows", lambda rows, factors, mine: (rows, factors * mine))
+    th.testing.assert_close(action_gradient(*arguments).gradient, expected)
 
 
 def test_scratch_grows_with_the_batch() -> None:
