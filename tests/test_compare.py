@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sb3_ordergrad.compare import cli, files, run, study
+from sb3_ordergrad.compare import child, cli, files, run, study
 from sb3_ordergrad.compare.run import RunSpec, evaluation_seed, run_one
 
 ENTRY = "default:\n  n_envs: 4\n  n_steps: 32\n  normalize: true\n"
@@ -275,7 +275,7 @@ def test_a_failed_run_does_not_take_the_others_along(
             raise ValueError("NaN reward")
         return run_one(spec)
 
-    monkeypatch.setattr(study, "run_one", fail_once)
+    monkeypatch.setattr(child, "run_one", fail_once)
     options = arguments(conf_dir, tmp_path / "out", "--seeds", "2", "--steps", "128")
     assert cli.main(options) == 1
     captured = capsys.readouterr()
