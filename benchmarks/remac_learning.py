@@ -83,6 +83,8 @@ def train(run: Run) -> None:
     """Train, evaluate and write down one run."""
     th.set_num_threads(1)
     start = time.monotonic()
+    # Now: the checkout may have moved on when the training ends
+    origin = {"commit": files.git_commit(), "versions": files.package_versions(), "machine": files.machine()}
     algorithm: type[SAC] = SAC if run.settings is None else ReMAC
     settings = run.settings or {}
     policy_kwargs = {"net_arch": run.net_arch}
@@ -98,9 +100,7 @@ def train(run: Run) -> None:
             "plan": run.plan,
             "returns": returns.tolist(),
             **play(model, run.seed + 2000),
-            "commit": files.git_commit(),
-            "versions": files.package_versions(),
-            "machine": files.machine(),
+            **origin,
             "seconds": seconds,
         },
     )
