@@ -1,0 +1,80 @@
+"""SparseReacher: the reward against the distance, the tolerance, episode length, seeding, pickling."""
+
+import pickle
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env as gym_check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
+from sb3_ordergrad.envs.sparse_reacher import SparseReacherEnv
+
+
+def test_checkers_pass() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gym_check_env(gym.make("SparseReacher-v0").unwrapped, skip_render_check=True)
+    # Reacher-v5 has an unbounded observation space; gymnasium remarks on it there, too
+    assert [str(w.message) for w in caught if "infinity" not in str(w.message)] == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sb3_check_env(gym.make("SparseReacher-v0"))
+
+
+def test_the_reward_is_one_within_the_tolerance_of_plain_reacher() -> None:
+    env, plain = gym.make("SparseReacher-v0"), gym.make("Reacher-v5")
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    plain.reset(seed=0)
+    rewards = []
+    for step in range(2500):
+        action = env.action_space.sample()
+        observation, reward, terminated, truncated, info = env.step(action)
+        plain_observation, _, _, _, plain_info = plain.step(action)
+        np.testing.assert_array_equal(observation, plain_observation)
+        assert reward == float(-plain_info["reward_dist"] <= 0.05) and info["is_success"] is (reward == 1.0)
+        # 50 steps, whether the target has been reached or not
+        assert not terminated and truncated == (step % 50 == 49)
+        rewards.append(float(reward))
+        if truncated:
+            env.reset()
+            plain.reset()
+    assert 10 < sum(rewards) < 500
+
+
+@pytest.mark.parametrize(("distance", "reward"), [(0.0, 1.0), (0.0499, 1.0), (0.0501, 0.0), (0.3, 0.0)])
+def test_tolerance(distance: float, reward: float) -> None:
+    env = SparseReacherEnv()
+    env.reset(seed=0)
+    # The target is moved to a distance from the tip, and the arm is at rest
+    position = env.data.qpos.copy()
+    env.set_state(position, np.zeros(4))
+    position[2:] += (env.get_body_com("fingertip") - env.get_body_com("target"))[:2]
+    position[2] += distance
+    env.set_state(position, np.zeros(4))
+    assert env.step(np.zeros(2))[1] == reward
+
+
+def test_seeds() -> None:
+    def trajectory(seed: int) -> np.ndarray:
+        env = gym.make("SparseReacher-v0")
+        env.action_space.seed(0)
+        env.reset(seed=seed)
+        return np.array([env.step(env.action_space.sample())[0] for _ in range(20)])
+
+    np.testing.assert_array_equal(trajectory(3), trajectory(3))
+    assert not np.array_equal(trajectory(3), trajectory(4))
+
+
+def test_pickle_keeps_the_constants() -> None:
+    copy = pickle.loads(pickle.dumps(SparseReacherEnv(tolerance=0.1, reward_dist_weight=2.0)))
+    assert (copy.tolerance, copy._reward_dist_weight) == (0.1, 2.0)
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
+def test_bad_tolerance(tolerance: float) -> None:
+    with pytest.raises(ValueError, match=f"tolerance={tolerance} is not a finite number >= 0"):
+        SparseReacherEnv(tolerance=tolerance)
