@@ -32,11 +32,11 @@ for algo in orderppo ordera2c remac; do
     # ReMAC's actions are continuous
     env=CartPole-v1 steps=3000 tuning_steps=400
     # 100 of these are the warm-up
-    [ $algo = remac ] && env=Pendulum-v1 steps=1200 tuning_steps=150
+    [ $algo = remac ] && env=Pendulum-v1 steps=800 tuning_steps=150
     common="--algo $algo --env $env --device cpu -f logs"
     for seed in 0 1; do
         # shellcheck disable=SC2086
-        zoo train $common -n $steps --seed $seed --eval-freq 400 --eval-episodes 10
+        zoo train $common -n $steps --seed $seed --eval-freq 400 --eval-episodes 5
     done
     written logs/$algo/${env}_2/{$env.zip,evaluations.npz,best_model.zip,$env/config.yml}
     # shellcheck disable=SC2086
@@ -55,7 +55,7 @@ import optuna
 states = [trial.state.name for trial in optuna.load_study(storage="sqlite:///tuning.db", study_name=sys.argv[1]).trials]
 assert states == ["COMPLETE"] * 10, states
 PYTHON
-    zoo plot_train -a $algo -e $env -f logs -w 5
+    zoo plot_train -a $algo -e $env -f logs -w 3
     zoo all_plots -a $algo -e $env -f logs --no-million --no-display -o plots_$algo
     zoo plot_from_file -i plots_$algo --skip-timesteps -o scores_$algo.svg
     written plots_$algo.pkl scores_$algo.svg
