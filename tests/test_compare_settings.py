@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import torch as th
+import yaml
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
@@ -165,3 +166,13 @@ def test_unknown_class() -> None:
         settings.load_class("sb3_ordergrad.envs.Nothing")
     with pytest.raises(ValueError, match="Cannot import 'Nothing'"):
         settings.load_class("Nothing")
+
+
+@pytest.mark.parametrize(("order", "plain"), [("orderppo", "ppo"), ("ordera2c", "a2c")])
+def test_the_baseline_of_the_mean_has_the_same_tasks(order: str, plain: str) -> None:
+    """A task with settings for the order algorithm alone would meet a baseline with SB3's defaults."""
+    ours, theirs = (yaml.safe_load((settings.hyperparameter_folder() / f"{algo}.yml").read_text()) for algo in (order, plain))
+    assert ours.keys() == theirs.keys()
+    for env_id in ours:
+        for key in settings.RESERVED:
+            assert ours[env_id].get(key) == theirs[env_id].get(key), (env_id, key)
