@@ -80,9 +80,11 @@ def test_the_return_is_the_change_of_the_purse() -> None:
 
 def test_observation() -> None:
     env = BettingGameEnv(win_probability=1.0)
-    np.testing.assert_allclose(env.reset(seed=0)[0], [np.log(17) / np.log(257), 0.0], rtol=1e-6)
-    np.testing.assert_allclose(env.step(8)[0], [np.log(33) / np.log(257), 1 / 6], rtol=1e-6)
-    assert env.observation(0.0, 6).tolist() == [0.0, 1.0] and env.observation(256.0, 0).tolist() == [1.0, 0.0]
+    np.testing.assert_allclose(env.reset(seed=0)[0], [0.0, -1.0])
+    np.testing.assert_allclose(env.step(8)[0], [np.log2(33 / 17), -2 / 3], rtol=1e-6)
+    np.testing.assert_allclose(env.observation(0.0, 6), [-np.log2(17), 1.0], rtol=1e-6)
+    for purse, n_rounds_played in [(0.0, 0), (0.0, 6), (256.0, 0), (256.0, 6)]:
+        assert env.observation(purse, n_rounds_played) in env.observation_space
 
 
 def test_wins_over_100_000_rounds() -> None:

@@ -25,9 +25,9 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
     round; the exact optima are computed by ``benchmarks/betting_game.py``. ``info`` carries ``purse`` and ``won`` (whether the
     coin of the round was a win; the coin is tossed whatever the stake).
 
-    Observation: ``(2,)`` float32 in [0, 1], ``[log(1 + purse) / log(1 + cap), rounds played / 6]``: the logarithm, since bets
-    multiply the purse. Both together determine what a mean-optimal or a CVaR-optimal policy needs, for the return so far is
-    the purse minus ``start``. Actions: ``Discrete(9)``.
+    Observation: ``(2,)`` float32, ``[log2((1 + purse) / (1 + start)), rounds played / 3 - 1]``: doublings of the purse, since
+    bets multiply it, and the round in [-1, 1]. Both together determine what a mean-optimal or a CVaR-optimal policy needs, for
+    the return so far is the purse minus ``start``. Actions: ``Discrete(9)``.
 
     :param start: purse at the start, above 0
     :param win_probability: chance that a bet is won, in [0, 1]
@@ -50,7 +50,8 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         self.win_probability = win_probability
         self.cap = cap
         self.render_mode = render_mode
-        self.observation_space = spaces.Box(0.0, 1.0, shape=(2,), dtype=np.float32)
+        low, high = self.observation(0.0, 0), self.observation(cap, N_ROUNDS)
+        self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Discrete(N_SHARES + 1)  # type: ignore[assignment]
         self.purse = start
         self.n_rounds_played = 0
@@ -80,7 +81,8 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         :param n_rounds_played: in 0..6
         :return: what the agent sees there, ``(2,)`` float32
         """
-        return np.array([math.log1p(purse) / math.log1p(self.cap), n_rounds_played / N_ROUNDS], dtype=np.float32)
+        doublings = math.log2((1.0 + purse) / (1.0 + self.start))
+        return np.array([doublings, 2.0 * n_rounds_played / N_ROUNDS - 1.0], dtype=np.float32)
 
     def render(self) -> np.ndarray | None:
         """
