@@ -26,6 +26,7 @@ import torch as th
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from stable_baselines3 import SAC
 from stable_baselines3.common.monitor import Monitor
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sb3_ordergrad import ReMAC
 from sb3_ordergrad.compare import files
@@ -48,7 +49,7 @@ class Run(NamedTuple):
     :param seed: seed
     :param steps: timesteps of the training
     :param n_eval_episodes: episodes played with the mode of the policy
-    :param settings: of ReMAC; ``None`` for SAC with its defaults
+    :param settings: of ReMAC, or of SAC with the entry ``algo: sac``; ``None`` for SAC with its defaults
     :param net_arch: widths of the hidden layers
     :param out: folder of the results
     """
@@ -85,8 +86,8 @@ def train(run: Run) -> None:
     start = time.monotonic()
     # Now: the checkout may have moved on when the training ends
     origin = {"commit": files.git_commit(), "versions": files.package_versions(), "machine": files.machine()}
-    algorithm: type[SAC] = SAC if run.settings is None else ReMAC
-    settings = run.settings or {}
+    settings = {"algo": "sac"} if run.settings is None else dict(run.settings)
+    algorithm: type[SAC] = SAC if settings.pop("algo", "remac") == "sac" else ReMAC
     policy_kwargs = {"net_arch": run.net_arch}
     env = Monitor(gym.make(run.env_id))
     model = algorithm("MlpPolicy", env, seed=run.seed, device="cpu", policy_kwargs=policy_kwargs, **settings)
@@ -148,8 +149,14 @@ def entropy_runs(args: argparse.Namespace) -> list[Run]:
 
 
 def pendulum_runs(args: argparse.Namespace) -> list[Run]:
-    """ReMAC and SAC with their defaults."""
-    variants: dict[str, dict[str, Any] | None] = {"SAC": None, "ReMAC": {}}
+    """ReMAC and SAC with their defaults, and with the learning rate of their YAML entries."""
+    rate = {"learning_rate": 1e-3}
+    variants: dict[str, dict[str, Any] | None] = {
+        "SAC, learning rate 1e-3": {"algo": "sac", **rate},
+        "ReMAC, learning rate 1e-3": rate,
+        "SAC": None,
+        "ReMAC": {},
+    }
     return [
         Run(label, "Pendulum-v1", seed, args.steps, 50, settings, [256, 256], args.out)
         for seed in range(args.seeds)
@@ -244,7 +251,9 @@ def main() -> None:
     runs = entropy_runs(args) if is_entropy else pendulum_runs(args)
     if not args.report:
         todo = [run for run in runs if run.result() is None]
-        Parallel(n_jobs=args.n_jobs, batch_size=1)(delayed(train)(run) for run in todo)
+        parallel = Parallel(n_jobs=args.n_jobs, batch_size=1, return_as="generator_unordered")
+        for _ in tqdm(parallel(delayed(train)(run) for run in todo), total=len(todo), unit="run"):
+            pass
     print(write_report(runs, args.out, args.what, shlex.join(["python", *sys.argv])))
 
 
