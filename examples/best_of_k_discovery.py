@@ -95,7 +95,7 @@ def train(objective: str, seed: int, steps: int) -> tuple[ReturnDistribution, Tr
     env = make_vec_env(TreasureWalk, n_envs=16, seed=seed)
     model = OrderPPO(
         "MlpPolicy", env, objective=objective, k=32, group_size=64, seed=seed, device="cpu",
-        n_steps=64, batch_size=256, n_epochs=4, learning_rate=1e-3,
+        n_steps=64, batch_size=256, n_epochs=4, learning_rate=1e-3, gae_lambda=0.8,
     )  # fmt: skip
     record = TrainingReturns()
     model.learn(steps, callback=record)
