@@ -121,6 +121,11 @@ def figures(game: Game, policy: list[np.ndarray]) -> dict[str, float]:
     return dict(zip(OBJECTIVES, (float(probabilities @ game.returns), cvar(game.returns, probabilities)), strict=True))
 
 
+def shortfall(game: Game, eta: float) -> np.ndarray:
+    """The utility ``-(eta - R)+ / LEVEL`` of each final purse: who maximises it aims at the return eta."""
+    return -np.maximum(eta - game.returns, 0.0) / LEVEL
+
+
 def optimum(game: Game, objective: str) -> list[np.ndarray]:
     """
     An optimal policy: the best action for each purse before each round, ``[(n_t,), ...]``.
@@ -130,9 +135,8 @@ def optimum(game: Game, objective: str) -> list[np.ndarray]:
     """
     if objective == "mean":
         return maximise(game, game.returns)[1]
-    scores = [eta + maximise(game, -np.maximum(eta - game.returns, 0.0) / LEVEL)[0] for eta in game.returns]
-    eta = game.returns[int(np.argmax(scores))]
-    policy = maximise(game, -np.maximum(eta - game.returns, 0.0) / LEVEL)[1]
+    scores = [eta + maximise(game, shortfall(game, eta))[0] for eta in game.returns]
+    policy = maximise(game, shortfall(game, game.returns[int(np.argmax(scores))]))[1]
     # The bound is reached by a policy: this is what makes it the optimum
     assert abs(figures(game, pure(policy))[objective] - max(scores)) < 1e-9
     return policy
@@ -167,14 +171,20 @@ def sketch(game: Game, policy: list[np.ndarray]) -> str:
 
 
 def print_optimum(game: Game) -> None:
-    """Both optima, each with the other figure of its policy, the policies, and always staking the same for comparison."""
+    """Both optima, each with the other figure of its policy, the policies, and others for comparison."""
     print(f"{sum(map(len, game.purses)):,} pairs of round and purse\n")
     print(f"| policy | {' | '.join(OBJECTIVES)} |\n|---|---:|---:|")
     best = {objective: optimum(game, objective) for objective in OBJECTIVES}
-    rows = {f"optimal for {objective}": policy for objective, policy in best.items()}
-    rows |= {f"always {a}/8": [np.full(len(purses), a) for purses in game.purses[:-1]] for a in range(N_SHARES + 1)}
+    rows = {f"optimal for {objective}": pure(policy) for objective, policy in best.items()}
+    for objective, policy in best.items():
+        mixed = [0.98 * probabilities + 0.02 / (N_SHARES + 1) for probabilities in pure(policy)]
+        rows[f"the same for {objective}, 2 % of the actions random"] = mixed
+    # Each is the best answer to the tail that it has itself: what a policy gradient can be caught in
+    for purse in (32, 64, 96, 144, 256):
+        rows[f"aims at a purse of {purse}"] = pure(maximise(game, shortfall(game, purse - ENV.start))[1])
+    rows |= {f"always {a}/8": pure([np.full(len(purses), a) for purses in game.purses[:-1]]) for a in range(N_SHARES + 1)}
     for label, policy in rows.items():
-        print(f"| {label} | " + " | ".join(f"{value:.2f}" for value in figures(game, pure(policy)).values()) + " |")
+        print(f"| {label} | " + " | ".join(f"{value:.2f}" for value in figures(game, policy).values()) + " |")
     for objective, policy in best.items():
         print(f"\noptimal for {objective}\n{sketch(game, policy)}")
 
@@ -182,6 +192,7 @@ def print_optimum(game: Game) -> None:
 def plan(args: argparse.Namespace) -> list[RunSpec]:
     """The runs, as the main job would make them: ``mean`` has the settings of ppo.yml, CVaR those of orderppo.yml."""
     argv = ["--env", ENV_ID, "--objectives", *OBJECTIVES, "--seeds", str(args.seeds), "--out", str(args.out)]
+    argv += ["--steps", str(args.steps)] if args.steps is not None else []
     return cli.plan(cli.make_parser().parse_args(argv))
 
 
@@ -216,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--optimum", action="store_true", help="train nothing: the exact optima and their policies")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
+    parser.add_argument("--steps", type=int, help="steps of each run (default: those of orderppo.yml)")
     parser.add_argument("--n-jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--report", action="store_true", help="train nothing: the table of the runs that are finished")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
