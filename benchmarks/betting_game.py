@@ -240,7 +240,9 @@ def main() -> None:
     specs = plan(args)
     failed = [] if args.report else study.run_all(specs, args.n_jobs)
     command = shlex.join(["python", *sys.argv])
-    text = f"{report(game, specs, args.out)}\n\n{study.provenance(specs, command, time.monotonic() - start)}\n"
+    # Its first paragraph is about sampled episodes, and these figures are exact
+    provenance = study.provenance(specs, command, time.monotonic() - start).partition("\n\n")[2]
+    text = f"{report(game, specs, args.out)}\n\n{provenance}\n"
     print(text)
     files.write_text(args.out / "betting_game.md", f"# {ENV_ID}\n\n{text}")
     for failure in failed:
