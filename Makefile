@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 help:
 	@echo "make demo    train OrderPPO and PPO on a risky MuJoCo task, print the table (minutes)"
 	@echo "make test    lint, types and tests"
-	@echo "make bench   speed of the estimator and overhead of the training"
+	@echo "make bench   speed of the estimator, of the trainings and of the import"
 	@echo "make lint | type | pytest | format | install | clean"
 	@echo "Every target first creates $(VENV) and installs the pinned packages, once."
 
@@ -43,6 +43,8 @@ pytest: $(INSTALLED)
 bench: $(INSTALLED)
 	$(PYTHON) benchmarks/lstatistics_speed.py
 	$(PYTHON) benchmarks/training_overhead.py
+	$(PYTHON) benchmarks/remac_update.py
+	$(PYTHON) benchmarks/import_time.py
 
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check .
