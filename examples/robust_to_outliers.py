@@ -60,7 +60,7 @@ def train(objective: str, seed: int, steps: int) -> ReturnDistribution:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = parse_options(__file__, __doc__, argv, steps=36_000)
+    options = parse_options(__file__, __doc__, argv, steps=30_000)
     from matplotlib.figure import Figure
 
     seeds = range(options.seeds)
