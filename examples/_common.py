@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch as th
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -79,6 +80,29 @@ def run_side_by_side(function: Callable[..., T], cases: Sequence[tuple], n_jobs:
     """
     parallel = Parallel(n_jobs=min(n_jobs, len(cases)), batch_size=1, return_as="generator")
     return list(tqdm(parallel(delayed(_run)(function, case) for case in cases), total=len(cases), unit="run"))
+
+
+def train_and_compare(
+    train: Callable[[str, int, int], ReturnDistribution],
+    objectives: Mapping[str, str],
+    statistics: Mapping[str, tuple[str, int | None]],
+    options: argparse.Namespace,
+) -> dict[str, list[np.ndarray]]:
+    """
+    Train OrderPPO on each objective and seed, and print the comparison.
+
+    :param train: from objective, seed and steps to the evaluation of the trained policy
+    :param objectives: objectives by the name that tables and pictures show
+    :param statistics: as :func:`print_comparison`
+    :param options: those of :func:`parse_options`
+    :return: the returns of each seed by the name of the objective, as the plots take them
+    """
+    seeds = range(options.seeds)
+    cases = [(objective, seed, options.steps) for objective in objectives.values() for seed in seeds]
+    runs = iter(run_side_by_side(train, cases, options.n_jobs))
+    results = {("OrderPPO", name): {seed: next(runs) for seed in seeds} for name in objectives}
+    print_comparison(results, statistics)
+    return {name: [run.returns for run in by_seed.values()] for (_, name), by_seed in results.items()}
 
 
 def print_comparison(

@@ -15,7 +15,7 @@ runs of a seed differ in the objective alone.
 from collections.abc import Sequence
 
 import gymnasium as gym
-from _common import parse_options, print_comparison, print_origin, run_side_by_side, save_picture
+from _common import parse_options, print_origin, save_picture, train_and_compare
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_ordergrad import OrderPPO
@@ -63,14 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse_options(__file__, __doc__, argv, steps=30_000)
     from matplotlib.figure import Figure
 
-    seeds = range(options.seeds)
-    cases = [(objective, seed, options.steps) for objective in OBJECTIVES.values() for seed in seeds]
-    runs = iter(run_side_by_side(train, cases, options.n_jobs))
-    results = {("OrderPPO", name): {seed: next(runs) for seed in seeds} for name in OBJECTIVES}
-    print_comparison(results, STATISTICS)
-
+    returns = train_and_compare(train, OBJECTIVES, STATISTICS, options)
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
-    returns = {name: [run.returns for run in by_seed.values()] for (_, name), by_seed in results.items()}
     ax = plot_return_distributions(returns, tail=0, ax=figure.subplots())
     ax.set_ylabel("return without outliers")
     print_origin(options)

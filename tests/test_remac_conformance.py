@@ -97,7 +97,9 @@ def test_several_environments_and_evaluation(tmp_path: Path) -> None:
     model = make_model(make_env(3))
     callback = EvalCallback(make_env(), eval_freq=5, n_eval_episodes=2, best_model_save_path=str(tmp_path), verbose=0)
     model.learn(30, callback=callback)
-    ReMAC.load(tmp_path / "best_model", device="cpu")
+    assert model._n_updates > 0 and np.isfinite(callback.best_mean_reward)
+    best = ReMAC.load(tmp_path / "best_model", device="cpu")
+    assert 0 < best.num_timesteps <= model.num_timesteps and best.n_envs == 3
 
 
 def test_vec_normalize() -> None:

@@ -1,5 +1,6 @@
 """Wrappers that make any task risky: a penalty on speed, a noisy region, outliers in the reward."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ from gymnasium import spaces
 from sb3_ordergrad.envs.checks import check_limit, check_number, check_probability
 
 
-class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs):
+class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs, ABC):
     """
     What the three wrappers share: a random number of their own is added to the reward of each step.
 
@@ -49,6 +50,7 @@ class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs):
             info["episode"] = {**info["episode"], "r": info["episode"]["r"] + self._added}
         return observation, float(reward) + disturbance, terminated, truncated, info
 
+    @abstractmethod
     def _disturbance(self, observation: Any, info: dict[str, Any]) -> float:
         """
         Draw what is added to the reward of a step. Random numbers are drawn in every step, needed or not: the same seed gives
@@ -58,7 +60,6 @@ class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs):
         :param info: of the step
         :return: the disturbance, in units of reward
         """
-        raise NotImplementedError
 
 
 class MeasuredRewardDisturbance(RewardDisturbance):

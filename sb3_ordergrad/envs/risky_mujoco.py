@@ -1,5 +1,6 @@
 """MuJoCo robots with a coin in each step that matters only above a speed or tilt: a rare penalty, or a rare breakdown."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from gymnasium.utils import EzPickle
 from sb3_ordergrad.envs.checks import check_limit, check_number, check_probability
 
 
-class RandomEvent(MujocoEnv, EzPickle):
+class RandomEvent(MujocoEnv, EzPickle, ABC):
     """
     Goes in front of a MuJoCo robot: in each step at risk an event happens with ``probability``.
 
@@ -49,12 +50,12 @@ class RandomEvent(MujocoEnv, EzPickle):
         terminated = bool(terminated or (event and self.ends_episode))
         return observation, reward, terminated, truncated, {**info, "risk_event": event}
 
+    @abstractmethod
     def _at_risk(self, info: dict[str, Any]) -> bool:
         """
         :param info: of the robot's step
         :return: whether the event can happen in this step
         """
-        raise NotImplementedError
 
     def _penalised(self, reward: float, info: dict[str, Any]) -> float:
         """
