@@ -19,7 +19,8 @@ from torch import nn
 from sb3_ordergrad import ReMAC
 from sb3_ordergrad.lstatistics import rank_weights
 from sb3_ordergrad.remac import actor_gradient, remac
-from sb3_ordergrad.remac.actor_gradient import RankWeights, action_gradient, plain_networks
+from sb3_ordergrad.remac.actor_gradient import RankWeights, action_gradient
+from sb3_ordergrad.remac.critics import plain_networks, set_critic_gradient
 from sb3_ordergrad.remac.mlp import Mlp, Scratch
 from sb3_ordergrad.remac.samples import sample_actions
 
@@ -74,7 +75,8 @@ def actor_gradients(actor: Any) -> th.Tensor:
 def test_gradient_of_an_update(
     objective: Any, k: int, policy_kwargs: dict[str, Any], shortcut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remac, "action_gradient", functools.partial(action_gradient, shortcut=shortcut))
+    for function in (action_gradient, sample_actions, set_critic_gradient):
+        monkeypatch.setattr(remac, function.__name__, functools.partial(function, shortcut=shortcut))
     model = make_model(objective=objective, k=k, n_action_samples=6, policy_kwargs=policy_kwargs)
     actor = deepcopy(model.actor).double()
     for step in ("train", "naive"):
@@ -101,12 +103,12 @@ def test_backward_pass_through_kept_ranks_only(objective: str, k: int, n_kept: i
     model = make_model(objective=objective, k=k)
     n_rows = []
 
-    def counting(self: Mlp, hidden: Any, rows: th.Tensor, *args: Any) -> th.Tensor:
-        n_rows.append(len(rows))
-        return original(self, hidden, rows, *args)
+    def counting(self: Mlp, hidden: Any, *args: Any, **kwargs: Any) -> th.Tensor:
+        n_rows.append(len(hidden[0]))
+        return original(self, hidden, *args, **kwargs)
 
-    original = Mlp.action_gradient
-    monkeypatch.setattr(Mlp, "action_gradient", counting)
+    original = Mlp.input_gradient
+    monkeypatch.setattr(Mlp, "input_gradient", counting)
     model.train(1, BATCH)
     # each kept sample through one of the two critics
     assert len(n_rows) == 2 and min(n_rows) > 0 and sum(n_rows) == n_kept * BATCH

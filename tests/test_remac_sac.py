@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+import torch as th
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from toy_envs import assert_same_parameters
+from torch import nn
 
 from sb3_ordergrad import ReMAC
 
@@ -25,6 +27,9 @@ def trained(algorithm: type[BaseAlgorithm], settings: dict[str, Any]) -> Any:
         {"seed": 1},
         {"seed": 2, "n_steps": 3, "gradient_steps": 2, "train_freq": 2, "target_update_interval": 2},
         {"seed": 3, "policy_kwargs": {"n_critics": 3, "share_features_extractor": True}},
+        {"seed": 4, "batch_size": 25, "policy_kwargs": {"activation_fn": nn.Tanh, "optimizer_kwargs": {"eps": 1e-5}}},
+        {"seed": 5, "batch_size": 256, "policy_kwargs": {"net_arch": [256, 256]}},
+        {"seed": 6, "policy_kwargs": {"activation_fn": nn.ELU, "optimizer_class": th.optim.AdamW}},
     ],
 )
 def test_one_sample_is_sac(settings: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import torch as th
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_ordergrad.remac.critics import has_common_forward, plain_networks
 from sb3_ordergrad.remac.mlp import Mlp, Scratch
 
 
@@ -66,37 +67,39 @@ def action_gradient(
     :return: gradient, objective and values, detached
     """
     actions = actions.detach()
-    # A single action leaves nothing to save but the rounding of SAC
-    networks = plain_networks(critic) if shortcut and len(actions) > 1 else None
+    networks = plain_networks(critic) if shortcut else None
     if networks is None:
         return _by_autograd(critic, observations, actions, ranks)
     with th.no_grad():
         features = critic.extract_features(observations, critic.features_extractor)
         scratch.restart()
-        return _by_hand(networks, features, actions, ranks, scratch)
+        way = _one_by_hand if len(actions) == 1 else _by_hand
+        return way(networks, features, actions, ranks, scratch)
 
 
-def plain_networks(critic: ContinuousCritic) -> list[Mlp] | None:
-    """
-    :param critic: the critics
-    :return: their networks, or ``None`` if there is more to the critics than plain networks of features and action
-    """
-    if not _has_common_forward(critic):
-        return None
-    networks = [network for network in map(Mlp.of, critic.q_networks) if network is not None]
-    return networks if len(networks) == len(critic.q_networks) else None
-
-
-def _has_common_forward(critic: ContinuousCritic) -> bool:
-    return type(critic).forward is ContinuousCritic.forward
+def _one_by_hand(
+    networks: Sequence[Mlp], features: th.Tensor, actions: th.Tensor, ranks: RankWeights, scratch: Scratch
+) -> ActionGradient:
+    """For one action per state: the same products as SAC's, of all rows and all inputs, and so the same bits."""
+    _, batch, action_dim = actions.shape
+    inputs = th.cat([features, actions[0]], dim=1)
+    outputs, hidden = zip(*[network.forward(inputs, scratch) for network in networks], strict=True)
+    q_values, chosen = th.cat([output for (output,) in outputs], dim=1).min(dim=1, keepdim=True)
+    factor = ranks.weights / batch
+    gradients = [
+        network.input_gradient(hidden[index], [(chosen == index) * factor], scratch) for index, network in enumerate(networks)
+    ]
+    gradient = sum(gradients[1:], gradients[0])[:, -action_dim:]
+    q_values = q_values.view(1, batch)
+    return ActionGradient(gradient.unsqueeze(0), _objective(q_values, ranks), q_values)
 
 
 def _by_hand(
     networks: Sequence[Mlp], features: th.Tensor, actions: th.Tensor, ranks: RankWeights, scratch: Scratch
 ) -> ActionGradient:
     n_samples, batch, action_dim = actions.shape
-    outputs, hidden = zip(*[network.forward(features, actions, scratch) for network in networks], strict=True)
-    q_values, chosen = th.cat(outputs, dim=1).min(dim=1)
+    outputs, hidden = zip(*[network.forward_samples(features, actions, scratch) for network in networks], strict=True)
+    q_values, chosen = th.cat([output for (output,) in outputs], dim=1).min(dim=1)
     q_values = q_values.view(n_samples, batch)
     ordered, order = q_values.sort(dim=0)
     # Where the kept ranks lie among all samples, and their factors
@@ -105,7 +108,10 @@ def _by_hand(
     gradient = th.zeros_like(actions).view(-1, action_dim)
     for index, network in enumerate(networks):
         own, own_factors = _own_rows(rows, factors, chosen[rows] == index)
-        gradient.index_add_(0, own, network.action_gradient(hidden[index], own, own_factors, action_dim, scratch))
+        kept = [
+            th.index_select(output, 0, own, out=scratch.empty(len(own), output.shape[1], output)) for output in hidden[index]
+        ]
+        gradient.index_add_(0, own, network.input_gradient(kept, [own_factors.unsqueeze(-1)], scratch, n_last=action_dim))
     return ActionGradient(gradient.view_as(actions), _objective(ordered, ranks), q_values)
 
 
@@ -121,7 +127,7 @@ def _by_autograd(critic: ContinuousCritic, observations: PyTorchObs, actions: th
     n_samples, batch, _ = actions.shape
     actions = actions.requires_grad_()
     flat = actions.flatten(0, 1)
-    if _has_common_forward(critic):
+    if has_common_forward(critic):
         with th.no_grad():
             features = critic.extract_features(observations, critic.features_extractor)
         inputs = th.cat([features.repeat(n_samples, 1), flat], dim=1)

@@ -1,4 +1,4 @@
-"""Networks of SB3's critics as chains of matrix products, for what autograd would do at a higher price."""
+"""Networks of SB3's actor and critics as chains of matrix products, for what autograd would do at a higher price."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,16 +11,24 @@ from torch.nn import functional as F
 class Activation(NamedTuple):
     """
     :param apply_: the activation, in place
-    :param derivative_: its derivative from its output, in place
+    :param backward_: multiplies a gradient, in place, by the derivative, which it knows from the output: autograd's own kernel
     """
 
     apply_: Callable[[th.Tensor], th.Tensor]
-    derivative_: Callable[[th.Tensor], th.Tensor]
+    backward_: Callable[[th.Tensor, th.Tensor], th.Tensor]
+
+
+def _relu_backward_(gradient: th.Tensor, output: th.Tensor) -> th.Tensor:
+    return th.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=gradient)
+
+
+def _tanh_backward_(gradient: th.Tensor, output: th.Tensor) -> th.Tensor:
+    return th.ops.aten.tanh_backward.grad_input(gradient, output, grad_input=gradient)
 
 
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: Activation(th.relu_, th.Tensor.sign_),
-    nn.Tanh: Activation(th.tanh_, lambda output: output.square_().neg_().add_(1.0)),
+    nn.ReLU: Activation(th.relu_, _relu_backward_),
+    nn.Tanh: Activation(th.tanh_, _tanh_backward_),
 }
 
 
@@ -31,7 +39,7 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        self._blocks: list[th.Tensor] = []
+        self._blocks: dict[tuple[int, int], th.Tensor] = {}
         self._used = 0
 
     def restart(self) -> None:
@@ -45,86 +53,204 @@ class Scratch:
         :param like: a tensor of the dtype and device that are wanted
         :return: an uninitialised matrix, the caller's until the next restart
         """
-        index, self._used = self._used, self._used + 1
-        size = rows * columns
-        if index == len(self._blocks):
-            self._blocks.append(like.new_empty(size))
-        block = self._blocks[index]
-        if block.numel() < size or block.dtype != like.dtype or block.device != like.device:
-            block = self._blocks[index] = like.new_empty(size)
-        return block[:size].view(rows, columns)
+        key = self._used, columns
+        self._used += 1
+        block = self._blocks.get(key)
+        if block is None or block.shape[0] < rows or block.dtype != like.dtype or block.device != like.device:
+            block = self._blocks[key] = like.new_empty(rows, columns)
+        return block if block.shape[0] == rows else block[:rows]
+
+
+class Linear(NamedTuple):
+    """
+    A linear layer, ``y = x weight^T + bias``.
+
+    :param weight: shape ``(n_outputs, n_inputs)``
+    :param bias: shape ``(n_outputs,)``
+    """
+
+    weight: th.Tensor
+    bias: th.Tensor
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "Linear | None":
+        """
+        :param module: any module
+        :return: the layer, or ``None`` if it is anything else
+        """
+        if type(module) is not nn.Linear or module.bias is None or has_hooks(module):
+            return None
+        return cls(module.weight, module.bias)
+
+    def forward(self, x: th.Tensor, scratch: Scratch) -> th.Tensor:
+        """
+        :param x: shape ``(batch, n_inputs)``
+        :param scratch: where the output is put
+        :return: shape ``(batch, n_outputs)``
+        """
+        return th.addmm(self.bias, x, self.weight.t(), out=scratch.empty(x.shape[0], self.bias.shape[0], like=x))
+
+    def backward(self, gradient: th.Tensor, scratch: Scratch) -> th.Tensor:
+        """
+        :param gradient: with respect to the output, shape ``(batch, n_outputs)``
+        :param scratch: where the result is put
+        :return: gradient with respect to the input
+        """
+        return th.mm(gradient, self.weight, out=scratch.empty(gradient.shape[0], self.weight.shape[1], like=gradient))
+
+    def set_gradients(self, x: th.Tensor, gradient: th.Tensor) -> None:
+        """
+        Put the gradients of weight and bias into their ``grad``.
+
+        :param x: the input
+        :param gradient: with respect to the output
+        """
+        for parameter in self:
+            if parameter.grad is None:
+                parameter.grad = th.empty_like(parameter)
+        th.mm(gradient.t(), x, out=self.weight.grad)
+        th.sum(gradient, dim=0, out=self.bias.grad)
+
+    def is_trained(self) -> bool:
+        """
+        :return: whether weight and bias get gradients, and nobody has a hook on these
+        """
+        return all(each.requires_grad and not (each._backward_hooks or each._post_accumulate_grad_hooks) for each in self)
 
 
 class Mlp:
     """
-    A network of linear layers with one activation between them and a single output.
+    A network of hidden layers, with the same activation after each, and of linear heads on the last of them. To be used
+    without autograd: it makes the products that autograd would make, in memory that is there already.
 
-    :param linears: the layers
-    :param activation: the activation between them
+    :param layers: the hidden layers, at least one
+    :param heads: the heads, whose outputs are those of the network
+    :param activation: the activation
     """
 
-    def __init__(self, linears: Sequence[nn.Linear], activation: Activation) -> None:
-        self.linears = linears
+    def __init__(self, layers: Sequence[Linear], heads: Sequence[Linear], activation: Activation) -> None:
+        self.layers = layers
+        self.heads = heads
         self.activation = activation
 
     @classmethod
-    def of(cls, network: nn.Module) -> "Mlp | None":
+    def of(cls, hidden: Sequence[nn.Module], heads: Sequence[nn.Module]) -> "Mlp | None":
         """
-        :param network: any network
-        :return: its layers, or ``None`` if it is anything else than linear layers with ReLU or tanh between them
+        :param hidden: what leads to the last hidden layer, in this order
+        :param heads: what is applied to it
+        :return: the network, or ``None`` if it is anything else than linear layers with ReLU or tanh after each but the heads
         """
-        if type(network) is not nn.Sequential:
+        linears = [linear for linear in map(Linear.of, (*hidden[::2], *heads)) if linear is not None]
+        kinds = {type(module) for module in hidden[1::2]}
+        n_layers = len(hidden) // 2
+        is_plain = len(hidden) % 2 == 0 and len(linears) == n_layers + len(heads) and len(kinds) == 1
+        if not is_plain or not kinds <= ACTIVATIONS.keys() or any(map(has_hooks, hidden[1::2])):
             return None
-        modules = list(network)
-        linears = [module for module in modules[::2] if type(module) is nn.Linear]
-        kinds = {type(module) for module in modules[1::2]} or {nn.ReLU}
-        is_plain = len(modules) == 2 * len(linears) - 1
-        # a hook (weight normalisation, a probe) would not be called
-        has_hooks = any(module._forward_pre_hooks or module._forward_hooks for module in (network, *modules))
-        if not is_plain or has_hooks or len(kinds) != 1 or not kinds <= ACTIVATIONS.keys():
-            return None
-        return cls(linears, ACTIVATIONS[kinds.pop()])
+        return cls(linears[:n_layers], linears[n_layers:], ACTIVATIONS[kinds.pop()])
 
-    @th.no_grad()
-    def forward(self, features: th.Tensor, actions: th.Tensor, scratch: Scratch) -> tuple[th.Tensor, list[th.Tensor]]:
+    def forward(self, inputs: th.Tensor, scratch: Scratch) -> tuple[list[th.Tensor], list[th.Tensor]]:
         """
-        The output, and the outputs of the hidden layers. What the features contribute is computed once for all samples.
+        :param inputs: shape ``(batch, n_inputs)``
+        :param scratch: where the outputs are put
+        :return: the outputs of the heads and of the hidden layers, shapes ``(batch, width)``
+        """
+        return self._after_first(self.layers[0].forward(inputs, scratch), scratch)
+
+    def forward_samples(
+        self, features: th.Tensor, actions: th.Tensor, scratch: Scratch
+    ) -> tuple[list[th.Tensor], list[th.Tensor]]:
+        """
+        As ``forward``, for several actions per state. What the features contribute is computed once for all of them.
 
         :param features: shape ``(batch, n_features)``
         :param actions: shape ``(n_samples, batch, action_dim)``
         :param scratch: where the outputs are put
-        :return: the output, shape ``(n_samples * batch, 1)``, and those of the hidden layers, widths in the place of 1
+        :return: as ``forward``, with ``n_samples * batch`` rows
         """
-        first, n_features = self.linears[0], features.shape[1]
-        of_features = F.linear(features, first.weight[:, :n_features], first.bias)
-        x = scratch.empty(actions.shape[:2].numel(), first.out_features, like=features)
-        th.mm(actions.flatten(0, 1), first.weight[:, n_features:].t(), out=x)
+        (weight, bias), n_features = self.layers[0], features.shape[1]
+        of_features = F.linear(features, weight[:, :n_features], bias)
+        x = scratch.empty(actions.shape[:2].numel(), bias.shape[0], like=features)
+        th.mm(actions.flatten(0, 1), weight[:, n_features:].t(), out=x)
         x.view(*actions.shape[:2], -1).add_(of_features)
-        hidden = []
-        for linear in self.linears[1:]:
-            hidden.append(self.activation.apply_(x))
-            x = scratch.empty(len(x), linear.out_features, like=features)
-            th.addmm(linear.bias, hidden[-1], linear.weight.t(), out=x)
-        return x, hidden
+        return self._after_first(x, scratch)
 
-    @th.no_grad()
-    def action_gradient(
-        self, hidden: Sequence[th.Tensor], rows: th.Tensor, factors: th.Tensor, action_dim: int, scratch: Scratch
+    def _after_first(self, x: th.Tensor, scratch: Scratch) -> tuple[list[th.Tensor], list[th.Tensor]]:
+        hidden = [self.activation.apply_(x)]
+        for layer in self.layers[1:]:
+            hidden.append(self.activation.apply_(layer.forward(hidden[-1], scratch)))
+        return [head.forward(hidden[-1], scratch) for head in self.heads], hidden
+
+    def input_gradient(
+        self, hidden: Sequence[th.Tensor], gradients: Sequence[th.Tensor], scratch: Scratch, n_last: int | None = None
     ) -> th.Tensor:
         """
-        Gradient of ``sum_i factors[i] * output[rows[i]]`` with respect to the actions, without one for the weights.
+        Gradient of ``sum_h (gradients[h] * outputs[h]).sum()`` with respect to the inputs.
 
         :param hidden: outputs of the hidden layers
-        :param rows: shape ``(n,)``, no row twice
-        :param factors: shape ``(n,)``
-        :param action_dim: number of action dimensions, the last inputs of the network
+        :param gradients: with respect to the outputs, shapes ``(batch, width)``
         :param scratch: where the work is done
-        :return: shape ``(n, action_dim)``
+        :param n_last: the last so many inputs alone; ``None`` for all
+        :return: shape ``(batch, n_inputs)`` or ``(batch, n_last)``
         """
-        gradient = factors.unsqueeze(-1)
-        for linear, output in zip(reversed(self.linears[1:]), reversed(hidden), strict=True):
-            shape = len(rows), linear.in_features
-            gradient = th.mm(gradient, linear.weight, out=scratch.empty(*shape, like=output))
-            own = th.index_select(output, 0, rows, out=scratch.empty(*shape, like=output))
-            gradient.mul_(self.activation.derivative_(own))
-        return gradient @ self.linears[0].weight[:, -action_dim:]
+        gradient = self._through_heads(hidden[-1], gradients, scratch)
+        for layer, output in zip(reversed(self.layers[1:]), reversed(hidden[:-1]), strict=True):
+            gradient = self.activation.backward_(layer.backward(gradient, scratch), output)
+        weight = self.layers[0].weight
+        return gradient @ (weight if n_last is None else weight[:, -n_last:])
+
+    def set_gradients(
+        self, inputs: th.Tensor, hidden: Sequence[th.Tensor], gradients: Sequence[th.Tensor], scratch: Scratch
+    ) -> None:
+        """
+        Put the gradient of ``sum_h (gradients[h] * outputs[h]).sum()`` with respect to weights and biases into their ``grad``.
+
+        :param inputs: shape ``(batch, n_inputs)``
+        :param hidden: outputs of the hidden layers
+        :param gradients: with respect to the outputs, shapes ``(batch, width)``
+        :param scratch: where the work is done
+        """
+        for head, of_head in zip(self.heads, gradients, strict=True):
+            head.set_gradients(hidden[-1], of_head)
+        gradient = self._through_heads(hidden[-1], gradients, scratch)
+        for layer, output in zip(reversed(self.layers[1:]), reversed(hidden[:-1]), strict=True):
+            layer.set_gradients(output, gradient)
+            gradient = self.activation.backward_(layer.backward(gradient, scratch), output)
+        self.layers[0].set_gradients(inputs, gradient)
+
+    def _through_heads(self, output: th.Tensor, gradients: Sequence[th.Tensor], scratch: Scratch) -> th.Tensor:
+        first, *others = [head.backward(of_head, scratch) for head, of_head in zip(self.heads, gradients, strict=True)]
+        for other in others:
+            first += other
+        return self.activation.backward_(first, output)
+
+
+def are_trained_alone(networks: Sequence[Mlp], features_extractor: nn.Module | None) -> bool:
+    """
+    :param networks: networks with a common loss
+    :param features_extractor: what gives their inputs, ``None`` if it is not trained with them
+    :return: whether the loss has a gradient for all parameters of the networks and for no others, no two layers are the same,
+        and nobody has a hook on a gradient
+    """
+    linears = [linear for network in networks for linear in (*network.layers, *network.heads)]
+    others = () if features_extractor is None else features_extractor.parameters()
+    return (
+        len({id(linear.weight) for linear in linears}) == len(linears)
+        and all(linear.is_trained() for linear in linears)
+        and not any(parameter.requires_grad for parameter in others)
+    )
+
+
+def plain_sequence(network: nn.Module) -> list[nn.Module]:
+    """
+    :param network: any network
+    :return: its modules if it is a chain of them and nothing else, else an empty list
+    """
+    return list(network) if type(network) is nn.Sequential and not has_hooks(network) else []
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """
+    :param module: any module
+    :return: whether it has a hook (weight normalisation, a probe), which what is done by hand would not call
+    """
+    return bool(module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks)

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import chain
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar
@@ -13,11 +14,11 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples, Schedule
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.sac.policies import SACPolicy
-from torch.nn import functional as F
 
 from sb3_ordergrad.lstatistics import LStatistic, Objective, ObjectiveLike, parse_objective
 from sb3_ordergrad.lstatistics.objectives import check_k
 from sb3_ordergrad.remac.actor_gradient import ActionGradient, RankWeights, action_gradient
+from sb3_ordergrad.remac.critics import set_critic_gradient, smallest_values
 from sb3_ordergrad.remac.mlp import Scratch
 from sb3_ordergrad.remac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_ordergrad.remac.samples import ActionSamples, sample_actions
@@ -197,7 +198,9 @@ class ReMAC(SAC):
             for owner in (self.actor, self.critic):
                 owner.optimizer = _fused(owner.optimizer, self.device)
         self._ranks: tuple[float, RankWeights] | None = None
+        self._last_update: tuple[ActionSamples, ActionGradient] | None = None
         self._scratch = Scratch()
+        self._actor_scratch = Scratch()
 
     def _check_parameters(self) -> None:
         """
@@ -245,18 +248,17 @@ class ReMAC(SAC):
         self._update_actor_eps()
         k, ranks = self._rank_weights()
 
-        # Tensors, read only once at the end: on a GPU each reading waits for all that was queued
+        # Tensors, read once and together at the end: on a GPU each reading waits for all that was queued
         logs: dict[str, list[th.Tensor]] = {"ent_coef": [], "ent_coef_loss": [], "actor_loss": [], "critic_loss": []}
         for gradient_step in range(gradient_steps):
             replay_data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
             # The order of draws is SAC's: actions of the present states, then of the next ones
-            samples = sample_actions(self.actor, replay_data.observations, self.n_action_samples)
+            samples = sample_actions(self.actor, replay_data.observations, self.n_action_samples, self._actor_scratch)
             ent_coef = self._update_ent_coef(samples, logs)
             logs["critic_loss"].append(self._update_critic(replay_data, ent_coef))
             values = action_gradient(self.critic, replay_data.observations, samples.actions, ranks, self._scratch)
             logs["actor_loss"].append(-values.objective)
-            self.actor.optimizer.zero_grad()
-            samples.actions.backward(-values.gradient)
+            samples.set_actor_gradient(self.actor, -values.gradient)
             self.actor.optimizer.step()
 
             if gradient_step % self.target_update_interval == 0:
@@ -267,7 +269,11 @@ class ReMAC(SAC):
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/k", k)
-        self._log_training(logs, samples, values)
+        read = iter(th.stack(list(chain(*logs.values()))).tolist())
+        for name, steps in logs.items():
+            if steps:
+                self.logger.record(f"train/{name}", sum(next(read) for _ in steps) / len(steps))
+        self._last_update = samples, values
 
     def _update_actor_eps(self) -> None:
         """With every training, as the learning rate: an optimizer that was loaded brings the epsilon it was saved with."""
@@ -299,30 +305,37 @@ class ReMAC(SAC):
         # For n-step replay, discount factor is gamma**n_steps (when no early termination)
         discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
         with th.no_grad():
-            next_samples = sample_actions(self.actor, replay_data.next_observations, 1)
-            next_q_values = th.cat(self.critic_target(replay_data.next_observations, next_samples.actions[0]), dim=1)
-            next_q_values = next_q_values.min(dim=1, keepdim=True).values
+            next_samples = sample_actions(self.actor, replay_data.next_observations, 1, self._scratch)
+            next_q_values = smallest_values(
+                self.critic_target, replay_data.next_observations, next_samples.actions[0], self._scratch
+            )
             if self.ent_coef_optimizer is not None or float(self.ent_coef) != 0.0:
                 next_log_prob = next_samples.log_prob(self.actor.action_dist.epsilon)
                 next_q_values = next_q_values - ent_coef * next_log_prob.reshape(-1, 1)
             targets = replay_data.rewards + (1 - replay_data.dones) * discounts * next_q_values
-        q_values = self.critic(replay_data.observations, replay_data.actions)
-        loss = 0.5 * th.stack([F.mse_loss(q_value, targets) for q_value in q_values]).sum()
-        self.critic.optimizer.zero_grad()
-        loss.backward()
+        loss = set_critic_gradient(self.critic, replay_data.observations, replay_data.actions, targets, self._scratch)
         self.critic.optimizer.step()
-        return loss.detach()
+        return loss
 
-    def _log_training(self, logs: dict[str, list[th.Tensor]], samples: ActionSamples, values: ActionGradient) -> None:
-        """Means of the losses over the updates of this training, and the state of the policy in the last one."""
-        scalars = {name: th.stack(steps).mean() for name, steps in logs.items() if steps}
+    def dump_logs(self) -> None:
+        self._record_policy()
+        super().dump_logs()
+
+    def _record_policy(self) -> None:
+        """The state of the policy in the last update, if there was one since the last record."""
+        if self._last_update is None:
+            return
+        samples, values = self._last_update
+        self._last_update = None
+        gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
+        correction = min(1, self.n_action_samples - 1)
         with th.no_grad():
-            scalars["entropy"] = -samples.log_prob(self.actor.action_dist.epsilon).mean()
-            scalars["action_std"] = samples.std.mean()
-            gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
-            scalars["actor_grad_norm"] = th.cat(gradients).norm()
-            correction = min(1, self.n_action_samples - 1)
-            scalars["q_spread"] = values.q_values.std(dim=0, correction=correction).mean()
+            scalars = {
+                "entropy": -samples.log_prob(self.actor.action_dist.epsilon).mean(),
+                "action_std": samples.std.mean(),
+                "actor_grad_norm": th.cat(gradients).norm(),
+                "q_spread": values.q_values.std(dim=0, correction=correction).mean(),
+            }
         for name, value in zip(scalars, th.stack(list(scalars.values())).tolist(), strict=True):
             self.logger.record(f"train/{name}", value)
 
@@ -335,7 +348,7 @@ class ReMAC(SAC):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfReMAC:
-        return super().learn(
+        model = super().learn(
             total_timesteps=total_timesteps,
             callback=callback,
             log_interval=log_interval,
@@ -343,9 +356,11 @@ class ReMAC(SAC):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
+        self._record_policy()
+        return model
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_ranks", "_scratch"]
+        return [*super()._excluded_save_params(), "_ranks", "_last_update", "_scratch", "_actor_scratch"]
 
 
 def _fused(optimizer: th.optim.Optimizer, device: th.device) -> th.optim.Optimizer:

@@ -1,0 +1,204 @@
+"""What ReMAC does by hand has the bits of autograd, and is left to autograd wherever there is more than plain networks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from toy_envs import ToyEnv
+from torch import nn
+
+from sb3_ordergrad import ReMAC
+from sb3_ordergrad.remac.actor_gradient import action_gradient
+from sb3_ordergrad.remac.critics import plain_networks, set_critic_gradient, smallest_values
+from sb3_ordergrad.remac.mlp import Mlp, Scratch
+from sb3_ordergrad.remac.samples import sample_actions
+
+ACTION_DIM = 2
+NETWORKS = pytest.mark.parametrize(
+    ("policy_kwargs", "batch"),
+    [
+        ({"net_arch": [24, 20]}, 16),
+        ({"net_arch": [24, 20], "activation_fn": nn.Tanh, "n_critics": 3}, 25),
+        ({"net_arch": [256, 256]}, 256),
+        ({"net_arch": {"pi": [8], "qf": [33, 12, 7]}}, 100),
+    ],
+    ids=["small", "tanh", "default", "uneven"],
+)
+
+
+def make_model(policy_kwargs: dict[str, Any], **kwargs: Any) -> Any:
+    """A model that has learnt a little."""
+    settings: dict[str, Any] = {"buffer_size": 100, "batch_size": 16, "learning_starts": 30, "seed": 0, "device": "cpu"}
+    env = ToyEnv(action_space=spaces.Box(-1.0, 1.0, (ACTION_DIM,)))
+    return ReMAC("MlpPolicy", env, policy_kwargs=policy_kwargs, **settings | {"learning_rate": 3e-3} | kwargs).learn(50)
+
+
+def gradients_of(module: nn.Module) -> list[th.Tensor]:
+    return [parameter.grad.clone() for parameter in module.parameters() if parameter.grad is not None]
+
+
+def assert_equal(first: list[th.Tensor], second: list[th.Tensor]) -> None:
+    assert len(first) == len(second) > 0
+    assert all(map(th.equal, first, second))
+
+
+@NETWORKS
+def test_critic(policy_kwargs: dict[str, Any], batch: int) -> None:
+    model = make_model(policy_kwargs)
+    data = model.replay_buffer.sample(batch)
+    targets = th.randn(batch, 1)
+    results = []
+    for shortcut in (True, False):
+        model.critic.zero_grad()
+        loss = set_critic_gradient(model.critic, data.observations, data.actions, targets, Scratch(), shortcut)
+        results.append([loss, *gradients_of(model.critic)])
+    assert_equal(*results)
+    assert not loss.requires_grad and loss > 0
+
+
+def test_critic_gradient_replaces_the_last() -> None:
+    model = make_model({"net_arch": [8]})
+    data = model.replay_buffer.sample(16)
+    arguments = model.critic, data.observations, data.actions, th.randn(16, 1), Scratch()
+    set_critic_gradient(*arguments)
+    first = gradients_of(model.critic)
+    set_critic_gradient(*arguments)
+    assert_equal(gradients_of(model.critic), first)
+
+
+@NETWORKS
+@pytest.mark.parametrize("n_samples", [1, 5])
+def test_actor(policy_kwargs: dict[str, Any], batch: int, n_samples: int) -> None:
+    """With standard deviations on both sides of SB3's bound, where they get no gradient."""
+    model = make_model(policy_kwargs)
+    with th.no_grad():
+        model.actor.log_std.bias.add_(
+            2.0 - model.actor.log_std(model.actor.latent_pi(th.zeros(model.observation_space.shape)))
+        )
+    observations = model.replay_buffer.sample(batch).observations
+    gradient = th.randn(n_samples, batch, ACTION_DIM)
+    results = []
+    for shortcut in (True, False):
+        th.manual_seed(0)
+        samples = sample_actions(model.actor, observations, n_samples, shortcut=shortcut)
+        assert (samples.tape is not None) == shortcut
+        samples.set_actor_gradient(model.actor, gradient)
+        results.append([samples.actions.detach(), samples.std.detach(), *gradients_of(model.actor)])
+    clipped = samples.std.eq(float(np.float32(np.e**2)))
+    assert clipped.any() and not clipped.all()
+    # sums over several samples may be made in another order
+    if n_samples == 1:
+        assert_equal(*results)
+    else:
+        th.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
+
+
+@NETWORKS
+def test_values_of_one_action(policy_kwargs: dict[str, Any], batch: int) -> None:
+    model = make_model(policy_kwargs, n_action_samples=1, k=1)
+    observations = model.replay_buffer.sample(batch).observations
+    actions = th.rand(1, batch, ACTION_DIM) * 2 - 1
+    arguments = model.critic, observations, actions, model._rank_weights()[1], Scratch()
+    by_hand, by_autograd = (action_gradient(*arguments, shortcut=shortcut) for shortcut in (True, False))
+    assert_equal(list(by_hand), list(by_autograd))
+    plain = th.cat(model.critic(observations, actions[0]), dim=1).min(dim=1, keepdim=True).values
+    assert th.equal(smallest_values(model.critic, observations, actions[0], Scratch()), plain)
+
+
+class Scaled(FlattenExtractor):
+    """With a parameter to train."""
+
+    def __init__(self, observation_space: spaces.Space) -> None:
+        super().__init__(observation_space)
+        self.scale = nn.Parameter(th.ones(()))
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.scale * super().forward(observations)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_features_are_trained(share: bool) -> None:
+    """Shared ones by the actor alone, as in SAC."""
+    model = make_model({"net_arch": [8], "features_extractor_class": Scaled, "share_features_extractor": share})
+    assert model.actor.features_extractor.scale != 1.0
+    assert model.critic.features_extractor.scale != 1.0
+    assert (model.actor.features_extractor is model.critic.features_extractor) == share
+    data = model.replay_buffer.sample(16)
+    model.policy.zero_grad()
+    set_critic_gradient(model.critic, data.observations, data.actions, th.randn(16, 1), Scratch())
+    assert (model.critic.features_extractor.scale.grad is None) == share
+
+
+def test_frozen_layers_stay() -> None:
+    model = make_model({"net_arch": [8, 8]})
+    frozen = model.critic.q_networks[0][0].weight, model.actor.latent_pi[0].weight
+    before = []
+    for weight in frozen:
+        weight.requires_grad_(False)
+        weight.grad = None
+        before.append(weight.clone())
+    model.train(3, 16)
+    assert_equal(list(frozen), before)
+
+
+def test_hooks_on_gradients_are_called() -> None:
+    model = make_model({"net_arch": [8, 8]})
+    seen: list[th.Tensor] = []
+    for module in (model.actor.mu, model.critic.q_networks[1][2]):
+        module.weight.register_hook(seen.append)
+        module.bias.register_post_accumulate_grad_hook(seen.append)
+    model.train(1, 16)
+    assert len(seen) == 4
+
+
+def test_shared_layers_get_the_sum() -> None:
+    model = make_model({"net_arch": [8, 8]})
+    model.critic.q_networks[1][2] = model.critic.q_networks[0][2]
+    data = model.replay_buffer.sample(16)
+    gradients = []
+    for shortcut in (True, False):
+        model.critic.zero_grad()
+        set_critic_gradient(model.critic, data.observations, data.actions, th.zeros(16, 1), Scratch(), shortcut)
+        gradients.append(gradients_of(model.critic))
+    assert_equal(*gradients)
+
+
+def with_forward_hook(critic: Any) -> None:
+    critic.q_networks[0][1].register_forward_hook(lambda module, inputs, output: output)
+
+
+def with_backward_hook(critic: Any) -> None:
+    critic.q_networks[0][2].register_full_backward_hook(lambda module, inputs, outputs: None)
+
+
+def with_critic_hook(critic: Any) -> None:
+    critic.register_forward_pre_hook(lambda module, inputs: None)
+
+
+def without_bias(critic: Any) -> None:
+    critic.q_networks[0][2] = nn.Linear(8, 8, bias=False)
+
+
+def with_mixed_activations(critic: Any) -> None:
+    critic.q_networks[0][1] = nn.Tanh()
+
+
+@pytest.mark.parametrize(
+    "change", [with_forward_hook, with_backward_hook, with_critic_hook, without_bias, with_mixed_activations]
+)
+def test_networks_that_are_not_plain(change: Callable[[Any], None]) -> None:
+    model = make_model({"net_arch": [8, 8]})
+    assert plain_networks(model.critic) is not None
+    for critic in (model.critic, model.critic_target):
+        change(critic)
+        assert plain_networks(critic) is None
+    model.train(2, 16)
+
+
+def test_no_hidden_layer() -> None:
+    assert Mlp.of([], [nn.Linear(3, 1)]) is None
+    make_model({"net_arch": []})
