@@ -1,9 +1,9 @@
 """What ReMAC does by hand has the bits of autograd, and is left to autograd wherever there is more than plain networks."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
@@ -46,16 +46,38 @@ def assert_equal(first: list[th.Tensor], second: list[th.Tensor]) -> None:
     assert all(map(th.equal, first, second))
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often networks were passed through by hand."""
+    counts: Counter[str] = Counter()
+
+    def counting(name: str) -> Callable[..., Any]:
+        original = getattr(Mlp, name)
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            counts[name] += 1
+            return original(*args, **kwargs)
+
+        return method
+
+    for name in ("forward", "input_gradient", "set_gradients"):
+        monkeypatch.setattr(Mlp, name, counting(name))
+    return counts
+
+
 @NETWORKS
-def test_critic(policy_kwargs: dict[str, Any], batch: int) -> None:
+def test_critic(policy_kwargs: dict[str, Any], batch: int, calls: Counter[str]) -> None:
     model = make_model(policy_kwargs)
+    n_critics = len(model.critic.q_networks)
     data = model.replay_buffer.sample(batch)
     targets = th.randn(batch, 1)
     results = []
     for shortcut in (True, False):
         model.critic.zero_grad()
+        calls.clear()
         loss = set_critic_gradient(model.critic, data.observations, data.actions, targets, Scratch(), shortcut)
         results.append([loss, *gradients_of(model.critic)])
+        assert calls == ({"forward": n_critics, "set_gradients": n_critics} if shortcut else {})
     assert_equal(*results)
     assert not loss.requires_grad and loss > 0
 
@@ -72,13 +94,13 @@ def test_critic_gradient_replaces_the_last() -> None:
 
 @NETWORKS
 @pytest.mark.parametrize("n_samples", [1, 5])
-def test_actor(policy_kwargs: dict[str, Any], batch: int, n_samples: int) -> None:
-    """With standard deviations on both sides of SB3's bound, where they get no gradient."""
+@pytest.mark.parametrize("bound", [-20.0, 2.0])
+def test_actor(policy_kwargs: dict[str, Any], batch: int, n_samples: int, bound: float) -> None:
+    """With standard deviations on both sides of SB3's bounds, beyond which they get no gradient."""
     model = make_model(policy_kwargs)
     with th.no_grad():
-        model.actor.log_std.bias.add_(
-            2.0 - model.actor.log_std(model.actor.latent_pi(th.zeros(model.observation_space.shape)))
-        )
+        middle = model.actor.log_std(model.actor.latent_pi(th.zeros(model.observation_space.shape)))
+        model.actor.log_std.bias.add_(bound - middle)
     observations = model.replay_buffer.sample(batch).observations
     gradient = th.randn(n_samples, batch, ACTION_DIM)
     results = []
@@ -88,7 +110,7 @@ def test_actor(policy_kwargs: dict[str, Any], batch: int, n_samples: int) -> Non
         assert (samples.tape is not None) == shortcut
         samples.set_actor_gradient(model.actor, gradient)
         results.append([samples.actions.detach(), samples.std.detach(), *gradients_of(model.actor)])
-    clipped = samples.std.eq(float(np.float32(np.e**2)))
+    clipped = samples.std == th.tensor(bound).exp()
     assert clipped.any() and not clipped.all()
     # sums over several samples may be made in another order
     if n_samples == 1:
@@ -98,15 +120,20 @@ def test_actor(policy_kwargs: dict[str, Any], batch: int, n_samples: int) -> Non
 
 
 @NETWORKS
-def test_values_of_one_action(policy_kwargs: dict[str, Any], batch: int) -> None:
+def test_values_of_one_action(policy_kwargs: dict[str, Any], batch: int, calls: Counter[str]) -> None:
     model = make_model(policy_kwargs, n_action_samples=1, k=1)
     observations = model.replay_buffer.sample(batch).observations
     actions = th.rand(1, batch, ACTION_DIM) * 2 - 1
     arguments = model.critic, observations, actions, model._rank_weights()[1], Scratch()
-    by_hand, by_autograd = (action_gradient(*arguments, shortcut=shortcut) for shortcut in (True, False))
-    assert_equal(list(by_hand), list(by_autograd))
+    n_critics = len(model.critic.q_networks)
+    calls.clear()
+    by_hand = action_gradient(*arguments)
+    assert calls == {"forward": n_critics, "input_gradient": n_critics}
+    assert_equal(list(by_hand), list(action_gradient(*arguments, shortcut=False)))
+    assert calls == {"forward": n_critics, "input_gradient": n_critics}
     plain = th.cat(model.critic(observations, actions[0]), dim=1).min(dim=1, keepdim=True).values
     assert th.equal(smallest_values(model.critic, observations, actions[0], Scratch()), plain)
+    assert calls["forward"] == 2 * n_critics
 
 
 class Scaled(FlattenExtractor):
@@ -133,42 +160,26 @@ def test_features_are_trained(share: bool) -> None:
     assert (model.critic.features_extractor.scale.grad is None) == share
 
 
-def test_frozen_layers_stay() -> None:
-    model = make_model({"net_arch": [8, 8]})
-    frozen = model.critic.q_networks[0][0].weight, model.actor.latent_pi[0].weight
-    before = []
-    for weight in frozen:
-        weight.requires_grad_(False)
-        weight.grad = None
-        before.append(weight.clone())
-    model.train(3, 16)
-    assert_equal(list(frozen), before)
-
-
-def test_hooks_on_gradients_are_called() -> None:
+@pytest.mark.parametrize("network", ["actor.mu", "critic.qf1.2"])
+@pytest.mark.parametrize(("parameter", "hook"), [("weight", "register_hook"), ("bias", "register_post_accumulate_grad_hook")])
+def test_hooks_on_gradients_are_called(network: str, parameter: str, hook: str) -> None:
     model = make_model({"net_arch": [8, 8]})
     seen: list[th.Tensor] = []
-    for module in (model.actor.mu, model.critic.q_networks[1][2]):
-        module.weight.register_hook(seen.append)
-        module.bias.register_post_accumulate_grad_hook(seen.append)
-    model.train(1, 16)
-    assert len(seen) == 4
-
-
-def test_shared_layers_get_the_sum() -> None:
-    model = make_model({"net_arch": [8, 8]})
-    model.critic.q_networks[1][2] = model.critic.q_networks[0][2]
-    data = model.replay_buffer.sample(16)
-    gradients = []
-    for shortcut in (True, False):
-        model.critic.zero_grad()
-        set_critic_gradient(model.critic, data.observations, data.actions, th.zeros(16, 1), Scratch(), shortcut)
-        gradients.append(gradients_of(model.critic))
-    assert_equal(*gradients)
+    getattr(getattr(model.policy.get_submodule(network), parameter), hook)(seen.append)
+    model.train(3, 16)
+    assert len(seen) == 3
 
 
 def with_forward_hook(critic: Any) -> None:
     critic.q_networks[0][1].register_forward_hook(lambda module, inputs, output: output)
+
+
+def with_hook_on_the_network(critic: Any) -> None:
+    critic.q_networks[0].register_forward_hook(lambda module, inputs, output: output)
+
+
+def with_backward_pre_hook(critic: Any) -> None:
+    critic.q_networks[0][2].register_full_backward_pre_hook(lambda module, outputs: None)
 
 
 def with_backward_hook(critic: Any) -> None:
@@ -188,15 +199,36 @@ def with_mixed_activations(critic: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [with_forward_hook, with_backward_hook, with_critic_hook, without_bias, with_mixed_activations]
+    "change",
+    [
+        with_forward_hook,
+        with_hook_on_the_network,
+        with_backward_pre_hook,
+        with_backward_hook,
+        with_critic_hook,
+        without_bias,
+        with_mixed_activations,
+    ],
 )
-def test_networks_that_are_not_plain(change: Callable[[Any], None]) -> None:
+def test_networks_that_are_not_plain(change: Callable[[Any], None], calls: Counter[str]) -> None:
     model = make_model({"net_arch": [8, 8]})
+    data = model.replay_buffer.sample(16)
+    actions = sample_actions(model.actor, data.observations, 8).actions
     assert plain_networks(model.critic) is not None
-    for critic in (model.critic, model.critic_target):
-        change(critic)
-        assert plain_networks(critic) is None
-    model.train(2, 16)
+    change(model.critic)
+    assert plain_networks(model.critic) is None
+    calls.clear()
+    set_critic_gradient(model.critic, data.observations, data.actions, th.zeros(16, 1), Scratch())
+    action_gradient(model.critic, data.observations, actions, model._rank_weights()[1], Scratch())
+    smallest_values(model.critic, data.observations, data.actions, Scratch())
+    assert not calls
+
+
+def test_scratch_of_another_type() -> None:
+    scratch = Scratch()
+    for dtype in (th.float32, th.float64):
+        scratch.restart()
+        assert scratch.empty(3, 2, like=th.zeros((), dtype=dtype)).dtype == dtype
 
 
 def test_no_hidden_layer() -> None:

@@ -1,5 +1,7 @@
 """ReMAC with everything that SAC works with."""
 
+import csv
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import LinearSchedule
@@ -174,6 +177,106 @@ def test_log() -> None:
     assert all(np.isfinite(log[key]) for key in keys[1])
     assert 1.0 <= log["train/k"] < 2.0
     assert log["train/q_spread"] > 0 and log["train/action_std"] > 0 and log["train/actor_grad_norm"] > 0
+
+
+OF_THE_POLICY = {"train/entropy", "train/action_std", "train/actor_grad_norm", "train/q_spread"}
+
+
+def read_log(folder: Path) -> list[set[str]]:
+    """Names of the entries of each row."""
+    with open(folder / "progress.csv") as file:
+        return [{name for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("log_interval", [1, None])
+def test_log_of_the_policy_goes_with_every_dump(log_interval: Any, tmp_path: Path) -> None:
+    """Also with those of SB3's callbacks; it is computed when somebody asks for the logger after an update."""
+    model = make_model(make_env(lengths=[5]), train_freq=10, learning_starts=20)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    callback = EvalCallback(make_env(), n_eval_episodes=1, eval_freq=8, verbose=0)
+    model.learn(60, callback=callback, log_interval=log_interval)
+    model.logger.close()
+    rows = read_log(tmp_path)
+    assert sum("train/actor_loss" in row for row in rows) > 2
+    for row in rows:
+        assert row & OF_THE_POLICY == (OF_THE_POLICY if "train/actor_loss" in row else set())
+
+
+def test_log_without_learn(tmp_path: Path) -> None:
+    model = make_model().learn(20)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.train(2, 8)
+    expected = th.cat([parameter.grad.flatten() for parameter in model.actor.parameters()]).norm().item()
+    # as other code that trains the same policy would
+    model.policy.zero_grad()
+    assert model.logger.name_to_value["train/actor_grad_norm"] == pytest.approx(expected)
+    model.logger.dump(1)
+    model.logger.close()
+    assert [row & OF_THE_POLICY for row in read_log(tmp_path)] == [OF_THE_POLICY]
+
+
+def test_a_copy_continues() -> None:
+    """Features that are trained leave their gradient to autograd, whose graph cannot be copied."""
+    model = make_model(policy_kwargs={"features_extractor_class": BatchNormExtractor}).learn(20)
+    models = model, deepcopy(model)
+    for each in models:
+        np.random.seed(0)
+        th.manual_seed(0)
+        each.train(3, 8)
+    assert_same_parameters(*models)
+
+
+def test_schedule_of_k_beyond_the_end() -> None:
+    """The last steps of three environments go beyond the last of the training."""
+    model = make_model(make_env(3), k=lambda progress_remaining: 1.0 + 3.0 * progress_remaining).learn(100)
+    assert model.num_timesteps == 102
+    assert model.logger.name_to_value["train/k"] == 1.0
+
+
+def test_objective_and_samples_changed_in_training() -> None:
+    model = make_model(objective="max", k=2).learn(20)
+    weights = []
+    for change in ({}, {"objective": "min"}, {"n_action_samples": 4}):
+        for name, value in change.items():
+            setattr(model, name, value)
+        model.train(1, 8)
+        weights.append(model._rank_weights()[1].weights.tolist())
+    assert weights[0] == pytest.approx(weights[1][::-1]) and weights[0] != weights[1]
+    assert len(weights[2]) == 4
+
+
+def test_entropy_coefficient_changed_in_training() -> None:
+    losses = []
+    for coefficient in (0.0, 0.3):
+        model = make_model().learn(20)
+        model.ent_coef_tensor = th.tensor(coefficient)
+        np.random.seed(0)
+        th.manual_seed(0)
+        model.train(1, 8)
+        losses.append(model.logger.name_to_value["train/critic_loss"])
+    assert losses[0] != losses[1]
+
+
+def test_memory_does_not_grow() -> None:
+    model = make_model().learn(20)
+    used = [len(scratch._blocks) for scratch in (model._scratch, model._actor_scratch)]
+    model.train(5, 8)
+    assert used == [len(scratch._blocks) for scratch in (model._scratch, model._actor_scratch)]
+
+
+def grouped(parameters: Any, **kwargs: Any) -> th.optim.Adam:
+    first, *others = parameters
+    return th.optim.Adam([{"params": [first], "eps": 1e-3}, {"params": others}], **kwargs)
+
+
+def test_optimizer_with_groups() -> None:
+    """Each keeps its epsilon, unless one is chosen for the actor."""
+    for eps, expected in ((None, [1e-3, 1e-8]), (0.1, [0.1, 0.1])):
+        model = make_model(policy_kwargs={"optimizer_class": grouped}, actor_adam_eps=eps)
+        assert_trained(model)
+        assert [group["eps"] for group in model.actor.optimizer.param_groups] == expected
+        assert [group["eps"] for group in model.critic.optimizer.param_groups] == [1e-3, 1e-8]
+        assert all(group["fused"] for group in model.actor.optimizer.param_groups)
 
 
 @pytest.mark.parametrize("ent_coef", [0.0, 0.5, "auto"])

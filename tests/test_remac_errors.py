@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.sac.policies import Actor, SACPolicy
 from toy_envs import SMALL_NET, ToyEnv
 
 from sb3_ordergrad import ReMAC
@@ -55,6 +57,23 @@ def test_action_space(action_space: spaces.Space) -> None:
     """SB3's own error."""
     with pytest.raises(AssertionError, match="only supports"):
         ReMAC("MlpPolicy", ToyEnv(action_space=action_space))
+
+
+class OwnActor(Actor):
+    def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
+        actions, log_prob = super().action_log_prob(obs)
+        return actions, 2.0 * log_prob
+
+
+class OwnPolicy(SACPolicy):
+    def make_actor(self, features_extractor: Any = None) -> Actor:
+        return OwnActor(**self._update_features_extractor(self.actor_kwargs, features_extractor))
+
+
+def test_actor_that_would_not_be_called() -> None:
+    env = ToyEnv(action_space=spaces.Box(-1.0, 1.0, (1,)))
+    with pytest.raises(ValueError, match=r"policy=OwnPolicy .*OwnActor.* override get_action_dist_params"):
+        ReMAC(OwnPolicy, env, buffer_size=10, device="cpu")
 
 
 def test_missing_env(tmp_path: Path) -> None:

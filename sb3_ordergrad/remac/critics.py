@@ -5,7 +5,7 @@ from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch.nn import functional as F
 
-from sb3_ordergrad.remac.mlp import Mlp, Scratch, are_trained_alone, has_hooks, plain_sequence
+from sb3_ordergrad.remac.mlp import Mlp, Scratch, are_all_that_is_trained, is_changed, plain_sequence
 
 
 def has_common_forward(critic: ContinuousCritic) -> bool:
@@ -13,7 +13,7 @@ def has_common_forward(critic: ContinuousCritic) -> bool:
     :param critic: the critics
     :return: whether their values are those of SB3's: of networks of features and action
     """
-    return type(critic).forward is ContinuousCritic.forward and not has_hooks(critic)
+    return type(critic).forward is ContinuousCritic.forward and not is_changed(critic)
 
 
 def plain_networks(critic: ContinuousCritic) -> list[Mlp] | None:
@@ -71,8 +71,8 @@ def set_critic_gradient(
         its graph and into the memory of the last gradient; ``False`` leaves all to autograd. The gradient has the same bits
     :return: the loss, detached
     """
-    networks = _networks_trained_alone(critic) if shortcut else None
-    if networks is None:
+    networks = plain_networks(critic) if shortcut else None
+    if networks is None or not are_all_that_is_trained(networks, critic.optimizer):
         loss = 0.5 * th.stack([F.mse_loss(q_values, targets) for q_values in critic(observations, actions)]).sum()
         critic.optimizer.zero_grad()
         loss.backward()
@@ -90,9 +90,3 @@ def set_critic_gradient(
 
 def _inputs(critic: ContinuousCritic, observations: PyTorchObs, actions: th.Tensor) -> th.Tensor:
     return th.cat([critic.extract_features(observations, critic.features_extractor), actions], dim=1)
-
-
-def _networks_trained_alone(critic: ContinuousCritic) -> list[Mlp] | None:
-    networks = plain_networks(critic)
-    features_extractor = None if critic.share_features_extractor else critic.features_extractor
-    return networks if networks is not None and are_trained_alone(networks, features_extractor) else None

@@ -78,7 +78,7 @@ class Linear(NamedTuple):
         :param module: any module
         :return: the layer, or ``None`` if it is anything else
         """
-        if type(module) is not nn.Linear or module.bias is None or has_hooks(module):
+        if type(module) is not nn.Linear or module.bias is None or is_changed(module):
             return None
         return cls(module.weight, module.bias)
 
@@ -111,12 +111,6 @@ class Linear(NamedTuple):
         th.mm(gradient.t(), x, out=self.weight.grad)
         th.sum(gradient, dim=0, out=self.bias.grad)
 
-    def is_trained(self) -> bool:
-        """
-        :return: whether weight and bias get gradients, and nobody has a hook on these
-        """
-        return all(each.requires_grad and not (each._backward_hooks or each._post_accumulate_grad_hooks) for each in self)
-
 
 class Mlp:
     """
@@ -144,7 +138,7 @@ class Mlp:
         kinds = {type(module) for module in hidden[1::2]}
         n_layers = len(hidden) // 2
         is_plain = len(hidden) % 2 == 0 and len(linears) == n_layers + len(heads) and len(kinds) == 1
-        if not is_plain or not kinds <= ACTIVATIONS.keys() or any(map(has_hooks, hidden[1::2])):
+        if not is_plain or not kinds <= ACTIVATIONS.keys() or any(map(is_changed, hidden[1::2])):
             return None
         return cls(linears[:n_layers], linears[n_layers:], ACTIVATIONS[kinds.pop()])
 
@@ -224,20 +218,26 @@ class Mlp:
         return self.activation.backward_(first, output)
 
 
-def are_trained_alone(networks: Sequence[Mlp], features_extractor: nn.Module | None) -> bool:
+def are_all_that_is_trained(networks: Sequence[Mlp], optimizer: th.optim.Optimizer) -> bool:
     """
     :param networks: networks with a common loss
-    :param features_extractor: what gives their inputs, ``None`` if it is not trained with them
-    :return: whether the loss has a gradient for all parameters of the networks and for no others, no two layers are the same,
-        and nobody has a hook on a gradient
+    :param optimizer: makes the steps on this loss
+    :return: whether its steps need the gradients of the networks' weights and biases and no others, each of them is used once,
+        and nobody has a hook on them
     """
-    linears = [linear for network in networks for linear in (*network.layers, *network.heads)]
-    others = () if features_extractor is None else features_extractor.parameters()
+    own = [parameter for network in networks for linear in (*network.layers, *network.heads) for parameter in linear]
+    ids = set(map(id, own))
+    others = (each for group in optimizer.param_groups for each in group["params"] if id(each) not in ids)
     return (
-        len({id(linear.weight) for linear in linears}) == len(linears)
-        and all(linear.is_trained() for linear in linears)
-        and not any(parameter.requires_grad for parameter in others)
+        len(ids) == len(own)
+        and all(map(_gets_plain_gradient, own))
+        # A gradient from before a parameter was frozen would go on moving it: autograd's way clears it
+        and not any(other.requires_grad or other.grad is not None for other in others)
     )
+
+
+def _gets_plain_gradient(parameter: th.Tensor) -> bool:
+    return parameter.requires_grad and not (parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
 
 
 def plain_sequence(network: nn.Module) -> list[nn.Module]:
@@ -245,12 +245,13 @@ def plain_sequence(network: nn.Module) -> list[nn.Module]:
     :param network: any network
     :return: its modules if it is a chain of them and nothing else, else an empty list
     """
-    return list(network) if type(network) is nn.Sequential and not has_hooks(network) else []
+    return list(network) if type(network) is nn.Sequential and not is_changed(network) else []
 
 
-def has_hooks(module: nn.Module) -> bool:
+def is_changed(module: nn.Module) -> bool:
     """
     :param module: any module
-    :return: whether it has a hook (weight normalisation, a probe), which what is done by hand would not call
+    :return: whether it does more than its class says, by a hook (weight normalisation, a probe) or a ``forward`` of its own
     """
-    return bool(module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks)
+    hooks = module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks
+    return bool(hooks) or "forward" in vars(module)

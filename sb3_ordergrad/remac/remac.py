@@ -1,37 +1,26 @@
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import chain
-from math import isfinite
-from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch as th
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples, Schedule, TensorDict
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.sac.policies import SACPolicy
 
-from sb3_ordergrad.lstatistics import LStatistic, Objective, ObjectiveLike, parse_objective
-from sb3_ordergrad.lstatistics.objectives import check_k
-from sb3_ordergrad.remac.actor_gradient import ActionGradient, RankWeights, action_gradient
+from sb3_ordergrad.lstatistics import ObjectiveLike
+from sb3_ordergrad.remac.actor_gradient import RankWeights, action_gradient
+from sb3_ordergrad.remac.checks import check_parameters, check_policy, value_weights
 from sb3_ordergrad.remac.critics import set_critic_gradient, smallest_values
 from sb3_ordergrad.remac.mlp import Scratch
 from sb3_ordergrad.remac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_ordergrad.remac.samples import ActionSamples, sample_actions
 
 SelfReMAC = TypeVar("SelfReMAC", bound="ReMAC")
-
-# points of training, from its start to its end, at which a schedule of k is checked in advance
-_CHECKED_PROGRESS = np.linspace(1.0, 0.0, 101).tolist()
-
-
-@lru_cache(maxsize=16)
-def _value_weights(n_action_samples: int, k: float, objective: Objective) -> np.ndarray:
-    return LStatistic(n_action_samples, k, objective).value_weights
 
 
 class ReMAC(SAC):
@@ -111,6 +100,9 @@ class ReMAC(SAC):
         "MultiInputPolicy": MultiInputPolicy,
     }
 
+    # samples, values and gradient of the last update, until somebody looks at the log
+    _last_update: tuple[ActionSamples, th.Tensor, list[th.Tensor]] | None = None
+
     def __init__(
         self,
         policy: str | type[SACPolicy],
@@ -186,66 +178,51 @@ class ReMAC(SAC):
             self._setup_model()
 
     def _setup_model(self) -> None:
-        self._check_parameters()
+        check_parameters(self.objective, self.k, self.n_action_samples, self.actor_adam_eps)
         super()._setup_model()
-        if self.actor_adam_eps is not None and "eps" not in self.actor.optimizer.defaults:
-            raise ValueError(
-                f"actor_adam_eps={self.actor_adam_eps!r} needs an optimizer with an epsilon such as Adam, "
-                f"{type(self.actor.optimizer).__name__} has none: use actor_adam_eps=None."
-            )
+        check_policy(self.policy, self.actor_adam_eps)
         # One sample makes SAC's own update, to the bit; the fused Adam rounds differently
         if self.n_action_samples > 1:
             for owner in (self.actor, self.critic):
                 owner.optimizer = _fused(owner.optimizer, self.device)
-        self._ranks: tuple[float, RankWeights] | None = None
-        self._last_update: tuple[ActionSamples, ActionGradient] | None = None
+        self._eps_as_built = [group.get("eps") for group in self.actor.optimizer.param_groups]
+        self._set_actor_eps()
+        self._ranks: tuple[float, int, ObjectiveLike, RankWeights] | None = None
         self._scratch = Scratch()
         self._actor_scratch = Scratch()
 
-    def _check_parameters(self) -> None:
-        """
-        :raises ValueError: if a parameter of our own is out of its range
-        """
-        n = self.n_action_samples
-        if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
-            raise ValueError(f"n_action_samples={n!r} must be an integer of at least 1, such as 8.")
-        if callable(self.k):
-            for progress_remaining in _CHECKED_PROGRESS:
-                self._check_k(self.k(progress_remaining), f" at progress_remaining={progress_remaining:.2f}")
-        else:
-            self._check_k(self.k)
-        eps = self.actor_adam_eps
-        if eps is not None and not (isinstance(eps, Real) and not isinstance(eps, bool) and 0.0 <= eps and isfinite(eps)):
-            raise ValueError(f"actor_adam_eps={eps!r} must be a finite number >= 0, such as 1e-8, or None.")
+    def _set_actor_eps(self) -> None:
+        for group, as_built in zip(self.actor.optimizer.param_groups, self._eps_as_built, strict=True):
+            if as_built is not None:
+                group["eps"] = as_built if self.actor_adam_eps is None else self.actor_adam_eps
 
-    def _check_k(self, k: float, where: str = "") -> None:
-        """
-        :raises ValueError: if the objective is not defined for this k and this number of samples
-        """
-        if isinstance(k, bool) or not isinstance(k, Real) or not 1 <= k <= self.n_action_samples:
-            raise ValueError(
-                f"k={k!r}{where} must be a number between 1 and n_action_samples={self.n_action_samples}: samples of k "
-                "actions are drawn from those of a state. Use such a k (1 maximises Q itself) or more action samples."
-            )
-        _value_weights(self.n_action_samples, check_k(k), parse_objective(self.objective))
+    def set_parameters(
+        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        # The optimizer brings the epsilon it was saved with
+        self._set_actor_eps()
 
     def _rank_weights(self) -> tuple[float, RankWeights]:
         """The present k and its weights on the sorted values."""
-        k = self.k(self._current_progress_remaining) if callable(self.k) else self.k
-        if self._ranks is None or self._ranks[0] != k:
-            self._check_k(k)
-            weights = _value_weights(self.n_action_samples, check_k(k), parse_objective(self.objective))
-            self._ranks = float(k), RankWeights.of(weights, next(self.critic.parameters()))
-        return self._ranks
+        # The last steps of several environments go beyond the end
+        k = self.k(max(0.0, self._current_progress_remaining)) if callable(self.k) else self.k
+        if self._ranks is None or self._ranks[:2] != (k, self.n_action_samples) or self._ranks[2] is not self.objective:
+            weights = value_weights(self.objective, k, self.n_action_samples)
+            ranks = RankWeights.of(weights, next(self.critic.parameters()))
+            self._ranks = float(k), self.n_action_samples, self.objective, ranks
+        return self._ranks[0], self._ranks[3]
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        self._last_update = None
         # Switch to train mode (this affects batch norm / dropout)
         self.policy.set_training_mode(True)
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         if self.ent_coef_optimizer is not None:
             optimizers += [self.ent_coef_optimizer]
         self._update_learning_rate(optimizers)
-        self._update_actor_eps()
+        if self.actor_adam_eps is not None:
+            self._set_actor_eps()
         k, ranks = self._rank_weights()
 
         # Tensors, read once and together at the end: on a GPU each reading waits for all that was queued
@@ -273,14 +250,8 @@ class ReMAC(SAC):
         for name, steps in logs.items():
             if steps:
                 self.logger.record(f"train/{name}", sum(next(read) for _ in steps) / len(steps))
-        self._last_update = samples, values
-
-    def _update_actor_eps(self) -> None:
-        """With every training, as the learning rate: an optimizer that was loaded brings the epsilon it was saved with."""
-        default = self.actor.optimizer.defaults.get("eps")
-        for group in self.actor.optimizer.param_groups:
-            if "eps" in group:
-                group["eps"] = default if self.actor_adam_eps is None else self.actor_adam_eps
+        gradients = [parameter.grad for group in self.actor.optimizer.param_groups for parameter in group["params"]]
+        self._last_update = samples.detach(), values.q_values, [gradient for gradient in gradients if gradient is not None]
 
     def _update_ent_coef(self, samples: ActionSamples, logs: dict[str, list[th.Tensor]]) -> th.Tensor:
         """Tune the entropy coefficient as SAC does, with all samples; return the one before the update."""
@@ -309,7 +280,8 @@ class ReMAC(SAC):
             next_q_values = smallest_values(
                 self.critic_target, replay_data.next_observations, next_samples.actions[0], self._scratch
             )
-            if self.ent_coef_optimizer is not None or float(self.ent_coef) != 0.0:
+            # To ask a GPU for the number would take longer
+            if ent_coef.device.type != "cpu" or float(ent_coef) != 0.0:
                 next_log_prob = next_samples.log_prob(self.actor.action_dist.epsilon)
                 next_q_values = next_q_values - ent_coef * next_log_prob.reshape(-1, 1)
             targets = replay_data.rewards + (1 - replay_data.dones) * discounts * next_q_values
@@ -317,27 +289,27 @@ class ReMAC(SAC):
         self.critic.optimizer.step()
         return loss
 
-    def dump_logs(self) -> None:
+    @property
+    def logger(self) -> Logger:
+        """Getter for the logger object. Whoever asks for it finds the state of the policy in the last update."""
         self._record_policy()
-        super().dump_logs()
+        return super().logger
 
     def _record_policy(self) -> None:
-        """The state of the policy in the last update, if there was one since the last record."""
         if self._last_update is None:
             return
-        samples, values = self._last_update
+        samples, q_values, gradients = self._last_update
         self._last_update = None
-        gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
-        correction = min(1, self.n_action_samples - 1)
         with th.no_grad():
             scalars = {
                 "entropy": -samples.log_prob(self.actor.action_dist.epsilon).mean(),
                 "action_std": samples.std.mean(),
-                "actor_grad_norm": th.cat(gradients).norm(),
-                "q_spread": values.q_values.std(dim=0, correction=correction).mean(),
+                "q_spread": q_values.std(dim=0, correction=min(1, len(q_values) - 1)).mean(),
             }
+            if gradients:
+                scalars["actor_grad_norm"] = th.cat([gradient.flatten() for gradient in gradients]).norm()
         for name, value in zip(scalars, th.stack(list(scalars.values())).tolist(), strict=True):
-            self.logger.record(f"train/{name}", value)
+            self._logger.record(f"train/{name}", value)
 
     def learn(
         self: SelfReMAC,
@@ -348,7 +320,7 @@ class ReMAC(SAC):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfReMAC:
-        model = super().learn(
+        return super().learn(
             total_timesteps=total_timesteps,
             callback=callback,
             log_interval=log_interval,
@@ -356,11 +328,9 @@ class ReMAC(SAC):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
-        self._record_policy()
-        return model
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_ranks", "_last_update", "_scratch", "_actor_scratch"]
+        return [*super()._excluded_save_params(), "_ranks", "_last_update", "_scratch", "_actor_scratch", "_eps_as_built"]
 
 
 def _fused(optimizer: th.optim.Optimizer, device: th.device) -> th.optim.Optimizer:
@@ -372,5 +342,5 @@ def _fused(optimizer: th.optim.Optimizer, device: th.device) -> th.optim.Optimiz
     is_open = type(optimizer) is th.optim.Adam and optimizer.defaults["fused"] is optimizer.defaults["foreach"] is None
     if not is_open or device.type not in ("cpu", "cuda"):
         return optimizer
-    (group,) = optimizer.param_groups
-    return th.optim.Adam(group["params"], **{**optimizer.defaults, "fused": True})
+    choice = {"fused": True}
+    return th.optim.Adam([group | choice for group in optimizer.param_groups], **optimizer.defaults | choice)

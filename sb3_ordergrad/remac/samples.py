@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, Actor
 
-from sb3_ordergrad.remac.mlp import Mlp, Scratch, are_trained_alone, plain_sequence
+from sb3_ordergrad.remac.mlp import Mlp, Scratch, are_all_that_is_trained, plain_sequence
 
 
 class Tape(NamedTuple):
@@ -53,6 +53,12 @@ class ActionSamples(NamedTuple):
         gaussian = -0.5 * self.noise.square() - self.std.log() - 0.5 * math.log(2.0 * math.pi)
         return (gaussian - th.log(1.0 - self.actions.square() + epsilon)).sum(-1)
 
+    def detach(self) -> "ActionSamples":
+        """
+        :return: the samples without a way back to the weights
+        """
+        return ActionSamples(self.actions.detach(), self.noise, self.std.detach(), None)
+
     @th.no_grad()
     def set_actor_gradient(self, actor: Actor, gradient: th.Tensor) -> None:
         """
@@ -63,7 +69,9 @@ class ActionSamples(NamedTuple):
         """
         if self.tape is None:
             actor.optimizer.zero_grad()
-            self.actions.backward(gradient)
+            # a frozen actor has no graph
+            if self.actions.requires_grad:
+                self.actions.backward(gradient)
             return
         network, features, hidden, log_std, scratch = self.tape
         unsquashed = th.ops.aten.tanh_backward(gradient, self.actions)
@@ -112,4 +120,4 @@ def _plain_network(actor: Actor) -> Mlp | None:
     if actor.use_sde or type(actor).get_action_dist_params is not Actor.get_action_dist_params:
         return None
     network = Mlp.of(plain_sequence(actor.latent_pi), heads=[actor.mu, actor.log_std])  # type: ignore[list-item]
-    return network if network is not None and are_trained_alone([network], actor.features_extractor) else None
+    return network if network is not None and are_all_that_is_trained([network], actor.optimizer) else None
