@@ -3,11 +3,11 @@ Time and memory of one update of ReMAC beside one of SB3's SAC.
 
     python benchmarks/remac_update.py
 
-Networks (256, 256), batch 256, observations and actions of HalfCheetah-v5's shapes, 2 threads. Rounds are interleaved and
-their order is reversed from one to the next, so that a machine that slows down does so for all; the median over the rounds is
-reported, and the ratio is the median of the rounds' own ratios to SAC. Peak memory is that of the tensors of one update, over
-what was allocated before it: the profiler's record of allocations on a CPU, the allocator's own count on a GPU. The memory
-that ReMAC keeps from one update to the next counts as part of the update.
+Networks (256, 256), batch 256, observations and actions of HalfCheetah-v5's shapes, 2 threads. All are timed in each round, so
+that a machine that slows down does so for all, and in an order drawn anew, so that none is always the neighbour of another;
+the median over the rounds is reported, and the ratio is the median of the rounds' own ratios to SAC. Peak memory is that of
+the tensors of one update, over what was allocated before it: the profiler's record of allocations on a CPU, the allocator's
+own count on a GPU. The memory that ReMAC keeps from one update to the next counts as part of the update.
 """
 
 import argparse
@@ -112,8 +112,9 @@ def main() -> None:
     for model in models.values():
         milliseconds(model, args.updates)
     times: dict[str, list[float]] = {label: [] for label in models}
-    for number in range(args.rounds):
-        for label in list(models)[:: 1 if number % 2 == 0 else -1]:
+    rng = np.random.default_rng(0)
+    for _ in range(args.rounds):
+        for label in rng.permutation(list(models)):
             times[label].append(milliseconds(models[label], args.updates))
     print(f"{args.device}, {args.threads} threads, batch {BATCH_SIZE}, {args.rounds} rounds of {args.updates} updates\n")
     print("| update | ms, median (quartiles) | ratio to SAC, median (quartiles) | bar | peak memory, MB |")

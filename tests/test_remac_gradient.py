@@ -1,6 +1,5 @@
 """The actor's gradient is that of the naive definition, with and without the shortcuts, and these skip what they may."""
 
-import functools
 import itertools
 from collections.abc import Callable
 from copy import deepcopy
@@ -20,7 +19,7 @@ from sb3_ordergrad import ReMAC
 from sb3_ordergrad.lstatistics import rank_weights
 from sb3_ordergrad.remac import actor_gradient, remac
 from sb3_ordergrad.remac.actor_gradient import RankWeights, action_gradient
-from sb3_ordergrad.remac.critics import plain_networks, set_critic_gradient
+from sb3_ordergrad.remac.critics import plain_networks
 from sb3_ordergrad.remac.mlp import Mlp, Scratch
 from sb3_ordergrad.remac.samples import sample_actions
 
@@ -75,8 +74,9 @@ def actor_gradients(actor: Any) -> th.Tensor:
 def test_gradient_of_an_update(
     objective: Any, k: int, policy_kwargs: dict[str, Any], shortcut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for function in (action_gradient, sample_actions, set_critic_gradient):
-        monkeypatch.setattr(remac, function.__name__, functools.partial(function, shortcut=shortcut))
+    if not shortcut:
+        for name in ("plain_network", "plain_networks"):
+            monkeypatch.setattr(remac, name, lambda owner: None)
     model = make_model(objective=objective, k=k, n_action_samples=6, policy_kwargs=policy_kwargs)
     actor = deepcopy(model.actor).double()
     for step in ("train", "naive"):
@@ -120,8 +120,9 @@ def test_critic_gets_no_gradient(shortcut: bool) -> None:
     model.critic.zero_grad()
     observations = model.replay_buffer.sample(BATCH).observations
     samples = sample_actions(model.actor, observations, 8)
+    networks = plain_networks(model.critic) if shortcut else None
     ranks = model._rank_weights()[1]
-    values = action_gradient(model.critic, observations, samples.actions, ranks, Scratch(), shortcut)
+    values = action_gradient(model.critic, networks, observations, samples.actions, ranks, Scratch())
     assert all(parameter.grad is None for parameter in model.critic.parameters())
     assert values.gradient.shape == samples.actions.shape and values.q_values.shape == (8, BATCH)
     assert not values.gradient.requires_grad and not values.objective.requires_grad
@@ -144,7 +145,8 @@ def test_features_once_per_state(shortcut: bool) -> None:
     extractors = model.actor.features_extractor, model.critic.features_extractor
     before = [extractor.n_states for extractor in extractors]
     samples = sample_actions(model.actor, observations, 8)
-    action_gradient(model.critic, observations, samples.actions, model._rank_weights()[1], Scratch(), shortcut)
+    networks = plain_networks(model.critic) if shortcut else None
+    action_gradient(model.critic, networks, observations, samples.actions, model._rank_weights()[1], Scratch())
     assert [extractor.n_states for extractor in extractors] == [count + BATCH for count in before]
 
 
@@ -187,7 +189,7 @@ def test_critics_that_are_no_plain_networks(make: Callable[[], Any]) -> None:
     observations = model.replay_buffer.sample(BATCH).observations
     actions = th.tanh(th.randn(4, BATCH, ACTION_DIM)).requires_grad_()
     ranks = RankWeights.of(np.array([0.0, 0.0, 0.5, 0.5]), observations)
-    values = action_gradient(model.critic, observations, actions, ranks, Scratch())
+    values = action_gradient(model.critic, None, observations, actions, ranks, Scratch())
     q_values = th.stack([th.cat(model.critic(observations, one), dim=1).min(dim=1).values for one in actions])
     objective = q_values.sort(dim=0).values[2:].mean()
     th.testing.assert_close(values.q_values, q_values)
@@ -199,7 +201,7 @@ def test_rows_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model(k=3)
     observations = model.replay_buffer.sample(BATCH).observations
     actions = sample_actions(model.actor, observations, 8).actions
-    arguments = model.critic, observations, actions, model._rank_weights()[1], Scratch()
+    arguments = model.critic, plain_networks(model.critic), observations, actions, model._rank_weights()[1], Scratch()
     expected = action_gradient(*arguments).gradient
     monkeypatch.setattr(actor_gradient, "_own_rows", lambda rows, factors, mine: (rows, factors * mine))
     th.testing.assert_close(action_gradient(*arguments).gradient, expected)
@@ -213,7 +215,8 @@ def test_scratch_grows_with_the_batch() -> None:
         observations = model.replay_buffer.sample(batch).observations
         actions = sample_actions(model.actor, observations, 8).actions
         ours, plain = (
-            action_gradient(model.critic, observations, actions, ranks, model._scratch, way) for way in (True, False)
+            action_gradient(model.critic, networks, observations, actions, ranks, model._scratch)
+            for networks in (plain_networks(model.critic), None)
         )
         th.testing.assert_close(ours.gradient, plain.gradient)
         th.testing.assert_close(ours.q_values, plain.q_values)

@@ -8,7 +8,7 @@ import torch as th
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_ordergrad.remac.critics import has_common_forward, plain_networks
+from sb3_ordergrad.remac.critics import has_common_forward
 from sb3_ordergrad.remac.mlp import Mlp, Scratch
 
 
@@ -47,27 +47,26 @@ class ActionGradient(NamedTuple):
 
 def action_gradient(
     critic: ContinuousCritic,
+    networks: Sequence[Mlp] | None,
     observations: PyTorchObs,
     actions: th.Tensor,
     ranks: RankWeights,
     scratch: Scratch,
-    shortcut: bool = True,
 ) -> ActionGradient:
     """
     Gradient of ``mean_s sum_m weights[m] Q_(m)(s)`` with ``Q(s, a) = min_j Q_j(s, a)`` sorted over the samples of each state
     (ReMAC, arXiv 2606.05888). The actor's gradient follows by the chain rule; none is made for the weights of the critics.
 
     :param critic: the critics
+    :param networks: their networks, if they are plain ones: then the way back leads only through ranks whose weight is not
+        zero and through the critic that gave the minimum. The gradient is the same
     :param observations: a batch of observations, as the replay buffer gives them
     :param actions: shape ``(n_samples, batch, action_dim)``
     :param ranks: weights of the sorted values
     :param scratch: memory that the next call may overwrite
-    :param shortcut: where the critics are plain networks (see ``Mlp``), go backwards only through ranks whose weight is not
-        zero and through the critic that gave the minimum; ``False`` leaves all to autograd. The gradient is the same
     :return: gradient, objective and values, detached
     """
     actions = actions.detach()
-    networks = plain_networks(critic) if shortcut else None
     if networks is None:
         return _by_autograd(critic, observations, actions, ranks)
     with th.no_grad():

@@ -1,5 +1,7 @@
 """SB3's critics without autograd, where they are plain networks."""
 
+from collections.abc import Sequence
+
 import torch as th
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
@@ -33,15 +35,17 @@ def plain_networks(critic: ContinuousCritic) -> list[Mlp] | None:
 
 
 @th.no_grad()
-def smallest_values(critic: ContinuousCritic, observations: PyTorchObs, actions: th.Tensor, scratch: Scratch) -> th.Tensor:
+def smallest_values(
+    critic: ContinuousCritic, networks: Sequence[Mlp] | None, observations: PyTorchObs, actions: th.Tensor, scratch: Scratch
+) -> th.Tensor:
     """
     :param critic: the critics
+    :param networks: their networks, if they are plain ones
     :param observations: a batch of observations, as the replay buffer gives them
     :param actions: shape ``(batch, action_dim)``
     :param scratch: memory that the next call may overwrite
     :return: ``min_j Q_j(s_i, a_i)``, shape ``(batch, 1)``
     """
-    networks = plain_networks(critic)
     if networks is None:
         q_values = list(critic(observations, actions))
     else:
@@ -53,25 +57,24 @@ def smallest_values(critic: ContinuousCritic, observations: PyTorchObs, actions:
 
 def set_critic_gradient(
     critic: ContinuousCritic,
+    networks: Sequence[Mlp] | None,
     observations: PyTorchObs,
     actions: th.Tensor,
     targets: th.Tensor,
     scratch: Scratch,
-    shortcut: bool = True,
 ) -> th.Tensor:
     """
     Loss of the critics, ``0.5 * sum_j mean_i (Q_j(s_i, a_i) - y_i)^2``, and its gradient in the ``grad`` of their parameters.
 
     :param critic: the critics
+    :param networks: their networks, if they are plain ones: unless the critics train more than these, the gradient is made by
+        the same products as autograd's, without its graph and in the memory of the last gradient. It has the same bits
     :param observations: a batch of observations, as the replay buffer gives them
     :param actions: shape ``(batch, action_dim)``
     :param targets: y, shape ``(batch, 1)``
     :param scratch: memory that the next call may overwrite
-    :param shortcut: where the critics are plain networks (see ``Mlp``), go backwards by the same products as autograd, without
-        its graph and into the memory of the last gradient; ``False`` leaves all to autograd. The gradient has the same bits
     :return: the loss, detached
     """
-    networks = plain_networks(critic) if shortcut else None
     if networks is None or not are_all_that_is_trained(networks, critic.optimizer):
         loss = 0.5 * th.stack([F.mse_loss(q_values, targets) for q_values in critic(observations, actions)]).sum()
         critic.optimizer.zero_grad()

@@ -78,9 +78,10 @@ class Linear(NamedTuple):
         :param module: any module
         :return: the layer, or ``None`` if it is anything else
         """
-        if type(module) is not nn.Linear or module.bias is None or is_changed(module):
+        if type(module) is not nn.Linear or is_changed(module):
             return None
-        return cls(module.weight, module.bias)
+        bias = module.bias
+        return None if bias is None else cls(module.weight, bias)
 
     def forward(self, x: th.Tensor, scratch: Scratch) -> th.Tensor:
         """

@@ -15,10 +15,10 @@ from stable_baselines3.sac.policies import SACPolicy
 from sb3_ordergrad.lstatistics import ObjectiveLike
 from sb3_ordergrad.remac.actor_gradient import RankWeights, action_gradient
 from sb3_ordergrad.remac.checks import check_parameters, check_policy, value_weights
-from sb3_ordergrad.remac.critics import set_critic_gradient, smallest_values
-from sb3_ordergrad.remac.mlp import Scratch
+from sb3_ordergrad.remac.critics import plain_networks, set_critic_gradient, smallest_values
+from sb3_ordergrad.remac.mlp import Mlp, Scratch
 from sb3_ordergrad.remac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_ordergrad.remac.samples import ActionSamples, sample_actions
+from sb3_ordergrad.remac.samples import ActionSamples, plain_network, sample_actions
 
 SelfReMAC = TypeVar("SelfReMAC", bound="ReMAC")
 
@@ -224,19 +224,28 @@ class ReMAC(SAC):
         if self.actor_adam_eps is not None:
             self._set_actor_eps()
         k, ranks = self._rank_weights()
+        # With every training: who has changed a network, or has put a hook into it, is heard
+        actor_network, networks = plain_network(self.actor), plain_networks(self.critic)
 
         # Tensors, read once and together at the end: on a GPU each reading waits for all that was queued
         logs: dict[str, list[th.Tensor]] = {"ent_coef": [], "ent_coef_loss": [], "actor_loss": [], "critic_loss": []}
         for gradient_step in range(gradient_steps):
             replay_data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
             # The order of draws is SAC's: actions of the present states, then of the next ones
-            samples = sample_actions(self.actor, replay_data.observations, self.n_action_samples, self._actor_scratch)
+            samples = sample_actions(
+                self.actor, replay_data.observations, self.n_action_samples, actor_network, self._actor_scratch
+            )
             ent_coef = self._update_ent_coef(samples, logs)
-            logs["critic_loss"].append(self._update_critic(replay_data, ent_coef))
-            values = action_gradient(self.critic, replay_data.observations, samples.actions, ranks, self._scratch)
-            logs["actor_loss"].append(-values.objective)
+            targets = self._targets(replay_data, ent_coef, actor_network)
+            critic_loss = set_critic_gradient(
+                self.critic, networks, replay_data.observations, replay_data.actions, targets, self._scratch
+            )
+            self.critic.optimizer.step()
+            values = action_gradient(self.critic, networks, replay_data.observations, samples.actions, ranks, self._scratch)
             samples.set_actor_gradient(self.actor, -values.gradient)
             self.actor.optimizer.step()
+            logs["critic_loss"].append(critic_loss)
+            logs["actor_loss"].append(-values.objective)
 
             if gradient_step % self.target_update_interval == 0:
                 polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
@@ -271,23 +280,19 @@ class ReMAC(SAC):
         logs["ent_coef"].append(ent_coef.reshape(()))
         return ent_coef
 
-    def _update_critic(self, replay_data: ReplayBufferSamples, ent_coef: th.Tensor) -> th.Tensor:
-        """One step on the temporal difference errors; return the loss."""
+    @th.no_grad()
+    def _targets(self, replay_data: ReplayBufferSamples, ent_coef: th.Tensor, actor_network: Mlp | None) -> th.Tensor:
+        """What the critics learn, from one action of the policy in each next state."""
         # For n-step replay, discount factor is gamma**n_steps (when no early termination)
         discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
-        with th.no_grad():
-            next_samples = sample_actions(self.actor, replay_data.next_observations, 1, self._scratch)
-            next_q_values = smallest_values(
-                self.critic_target, replay_data.next_observations, next_samples.actions[0], self._scratch
-            )
-            # To ask a GPU for the number would take longer
-            if ent_coef.device.type != "cpu" or float(ent_coef) != 0.0:
-                next_log_prob = next_samples.log_prob(self.actor.action_dist.epsilon)
-                next_q_values = next_q_values - ent_coef * next_log_prob.reshape(-1, 1)
-            targets = replay_data.rewards + (1 - replay_data.dones) * discounts * next_q_values
-        loss = set_critic_gradient(self.critic, replay_data.observations, replay_data.actions, targets, self._scratch)
-        self.critic.optimizer.step()
-        return loss
+        observations = replay_data.next_observations
+        samples = sample_actions(self.actor, observations, 1, actor_network, self._scratch)
+        networks = plain_networks(self.critic_target)
+        q_values = smallest_values(self.critic_target, networks, observations, samples.actions[0], self._scratch)
+        # To ask a GPU for the number would take longer
+        if ent_coef.device.type != "cpu" or float(ent_coef) != 0.0:
+            q_values = q_values - ent_coef * samples.log_prob(self.actor.action_dist.epsilon).reshape(-1, 1)
+        return replay_data.rewards + (1 - replay_data.dones) * discounts * q_values
 
     @property
     def logger(self) -> Logger:

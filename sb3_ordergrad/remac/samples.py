@@ -79,8 +79,23 @@ class ActionSamples(NamedTuple):
         network.set_gradients(features, hidden, [unsquashed.sum(0), of_log_std], scratch)
 
 
+def plain_network(actor: Actor) -> Mlp | None:
+    """
+    :param actor: the actor
+    :return: its network, or ``None`` if that is not plain, if more than the network is to be trained, or with gSDE
+    """
+    if actor.use_sde or type(actor).get_action_dist_params is not Actor.get_action_dist_params:
+        return None
+    network = Mlp.of(plain_sequence(actor.latent_pi), heads=[actor.mu, actor.log_std])  # type: ignore[list-item]
+    return network if network is not None and are_all_that_is_trained([network], actor.optimizer) else None
+
+
 def sample_actions(
-    actor: Actor, observations: PyTorchObs, n_samples: int, scratch: Scratch | None = None, shortcut: bool = True
+    actor: Actor,
+    observations: PyTorchObs,
+    n_samples: int,
+    network: Mlp | None = None,
+    scratch: Scratch | None = None,
 ) -> ActionSamples:
     """
     Draw independent actions; features and the distribution are computed once per state.
@@ -91,12 +106,11 @@ def sample_actions(
     :param actor: the actor
     :param observations: a batch of (normalised) observations
     :param n_samples: number of actions per state
+    :param network: the actor's network, if it is a plain one: then it is passed by the same products as autograd's, without
+        its graph. The actions have the same bits, and with one per state the gradient has
     :param scratch: memory that the next call may overwrite; the samples need it until their gradient is set. ``None``: new
-    :param shortcut: where the actor is a plain network (see ``Mlp``), go through it by the same products as autograd, without
-        its graph; ``False`` leaves all to autograd. The actions have the same bits, and with one per state the gradient has
     :return: the samples
     """
-    network = _plain_network(actor) if shortcut else None
     if network is None:
         mean, log_std, kwargs = actor.get_action_dist_params(observations)
         std = actor.action_dist.proba_distribution(mean, log_std, **kwargs).distribution.stddev if kwargs else log_std.exp()
@@ -113,11 +127,3 @@ def sample_actions(
 def _squashed(mean: th.Tensor, std: th.Tensor, n_samples: int, tape: Tape | None) -> ActionSamples:
     noise = th.randn((n_samples, *mean.shape), dtype=mean.dtype, device=mean.device)
     return ActionSamples(th.tanh(mean + noise * std), noise, std, tape)
-
-
-def _plain_network(actor: Actor) -> Mlp | None:
-    """Its network, or ``None`` if it is not plain, if more than the network is to be trained, or with gSDE."""
-    if actor.use_sde or type(actor).get_action_dist_params is not Actor.get_action_dist_params:
-        return None
-    network = Mlp.of(plain_sequence(actor.latent_pi), heads=[actor.mu, actor.log_std])  # type: ignore[list-item]
-    return network if network is not None and are_all_that_is_trained([network], actor.optimizer) else None
