@@ -83,14 +83,15 @@ def test_critic(policy_kwargs: dict[str, Any], batch: int, calls: Counter[str]) 
     assert not loss.requires_grad and loss > 0
 
 
-def test_critic_gradient_replaces_the_last() -> None:
+def test_gradients_are_new_in_every_update() -> None:
+    """Optimizers may keep those of the last step."""
     model = make_model({"net_arch": [8]})
-    data = model.replay_buffer.sample(16)
-    arguments = model.critic, plain_networks(model.critic), data.observations, data.actions, th.randn(16, 1), Scratch()
-    set_critic_gradient(*arguments)
-    first = gradients_of(model.critic)
-    set_critic_gradient(*arguments)
-    assert_equal(gradients_of(model.critic), first)
+    parameters = [*model.actor.parameters(), *model.critic.parameters()]
+    kept = [parameter.grad for parameter in parameters]
+    copies = [gradient.clone() for gradient in kept]
+    model.train(1, 16)
+    assert_equal(kept, copies)
+    assert not any(th.equal(parameter.grad, last) for parameter, last in zip(parameters, kept, strict=True))
 
 
 @NETWORKS

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import Actor, SACPolicy
 from toy_envs import SMALL_NET, ToyEnv
@@ -59,20 +60,26 @@ def test_action_space(action_space: spaces.Space) -> None:
         ReMAC("MlpPolicy", ToyEnv(action_space=action_space))
 
 
-class OwnActor(Actor):
+class OwnLogProb(Actor):
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         actions, log_prob = super().action_log_prob(obs)
         return actions, 2.0 * log_prob
 
 
-class OwnPolicy(SACPolicy):
-    def make_actor(self, features_extractor: Any = None) -> Actor:
-        return OwnActor(**self._update_features_extractor(self.actor_kwargs, features_extractor))
+class OwnDistribution(Actor):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.action_dist = DiagGaussianDistribution(1)  # type: ignore[assignment]
 
 
-def test_actor_that_would_not_be_called() -> None:
+@pytest.mark.parametrize("actor_class", [OwnLogProb, OwnDistribution])
+def test_actor_that_would_not_be_called(actor_class: type[Actor]) -> None:
+    class OwnPolicy(SACPolicy):
+        def make_actor(self, features_extractor: Any = None) -> Actor:
+            return actor_class(**self._update_features_extractor(self.actor_kwargs, features_extractor))
+
     env = ToyEnv(action_space=spaces.Box(-1.0, 1.0, (1,)))
-    with pytest.raises(ValueError, match=r"policy=OwnPolicy .*OwnActor.* override get_action_dist_params"):
+    with pytest.raises(ValueError, match=rf"policy=OwnPolicy .*{actor_class.__name__}.* override get_action_dist_params"):
         ReMAC(OwnPolicy, env, buffer_size=10, device="cpu")
 
 

@@ -6,6 +6,7 @@ from math import isfinite
 from numbers import Integral, Real
 
 import numpy as np
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution, StateDependentNoiseDistribution
 from stable_baselines3.sac.policies import Actor, SACPolicy
 
 from sb3_ordergrad.lstatistics import LStatistic, Objective, ObjectiveLike, parse_objective
@@ -67,10 +68,11 @@ def check_policy(policy: SACPolicy, actor_adam_eps: float | None) -> None:
         optimizer without the epsilon that was chosen
     """
     actor = policy.actor
-    if type(actor).action_log_prob is not Actor.action_log_prob:
+    has_own_density = type(actor).action_log_prob is not Actor.action_log_prob
+    if has_own_density or type(actor.action_dist) not in (SquashedDiagGaussianDistribution, StateDependentNoiseDistribution):
         raise ValueError(
-            f"policy={type(policy).__name__} has an actor, {type(actor).__name__}, with an action_log_prob of its own, "
-            "which ReMAC would not call: use SB3's Actor, or override get_action_dist_params instead."
+            f"policy={type(policy).__name__} has an actor, {type(actor).__name__}, with an action_log_prob or action_dist of "
+            "its own, which ReMAC would not call: use SB3's Actor, or override get_action_dist_params instead."
         )
     if actor_adam_eps is not None and "eps" not in actor.optimizer.defaults:
         raise ValueError(

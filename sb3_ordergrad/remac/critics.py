@@ -68,7 +68,7 @@ def set_critic_gradient(
 
     :param critic: the critics
     :param networks: their networks, if they are plain ones: unless the critics train more than these, the gradient is made by
-        the same products as autograd's, without its graph and in the memory of the last gradient. It has the same bits
+        the same products as autograd's, without its graph. It has the same bits
     :param observations: a batch of observations, as the replay buffer gives them
     :param actions: shape ``(batch, action_dim)``
     :param targets: y, shape ``(batch, 1)``

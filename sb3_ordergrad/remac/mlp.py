@@ -106,11 +106,8 @@ class Linear(NamedTuple):
         :param x: the input
         :param gradient: with respect to the output
         """
-        for parameter in self:
-            if parameter.grad is None:
-                parameter.grad = th.empty_like(parameter)
-        th.mm(gradient.t(), x, out=self.weight.grad)
-        th.sum(gradient, dim=0, out=self.bias.grad)
+        self.weight.grad = gradient.t() @ x
+        self.bias.grad = gradient.sum(0)
 
 
 class Mlp:
