@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import FlattenExtractor
-from toy_envs import ToyEnv
+from toy_envs import ScaledExtractor, ToyEnv
 from torch import nn
 
 from sb3_ordergrad import ReMAC
@@ -140,21 +139,10 @@ def test_values_of_one_action(policy_kwargs: dict[str, Any], batch: int, calls: 
     assert calls["forward"] == 2 * n_critics
 
 
-class Scaled(FlattenExtractor):
-    """With a parameter to train."""
-
-    def __init__(self, observation_space: spaces.Space) -> None:
-        super().__init__(observation_space)
-        self.scale = nn.Parameter(th.ones(()))
-
-    def forward(self, observations: th.Tensor) -> th.Tensor:
-        return self.scale * super().forward(observations)
-
-
 @pytest.mark.parametrize("share", [False, True])
 def test_features_are_trained(share: bool) -> None:
     """Shared ones by the actor alone, as in SAC."""
-    model = make_model({"net_arch": [8], "features_extractor_class": Scaled, "share_features_extractor": share})
+    model = make_model({"net_arch": [8], "features_extractor_class": ScaledExtractor, "share_features_extractor": share})
     assert model.actor.features_extractor.scale != 1.0
     assert model.critic.features_extractor.scale != 1.0
     assert (model.actor.features_extractor is model.critic.features_extractor) == share

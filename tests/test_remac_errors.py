@@ -8,8 +8,8 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.type_aliases import PyTorchObs
-from stable_baselines3.sac.policies import Actor, SACPolicy
-from toy_envs import SMALL_NET, ToyEnv
+from stable_baselines3.sac.policies import Actor
+from toy_envs import SMALL_NET, ToyEnv, sac_policy
 
 from sb3_ordergrad import ReMAC
 
@@ -74,13 +74,9 @@ class OwnDistribution(Actor):
 
 @pytest.mark.parametrize("actor_class", [OwnLogProb, OwnDistribution])
 def test_actor_that_would_not_be_called(actor_class: type[Actor]) -> None:
-    class OwnPolicy(SACPolicy):
-        def make_actor(self, features_extractor: Any = None) -> Actor:
-            return actor_class(**self._update_features_extractor(self.actor_kwargs, features_extractor))
-
     env = ToyEnv(action_space=spaces.Box(-1.0, 1.0, (1,)))
-    with pytest.raises(ValueError, match=rf"policy=OwnPolicy .*{actor_class.__name__}.* override get_action_dist_params"):
-        ReMAC(OwnPolicy, env, buffer_size=10, device="cpu")
+    with pytest.raises(ValueError, match=rf"policy=Policy .*{actor_class.__name__}.* override get_action_dist_params"):
+        ReMAC(sac_policy(actor_class), env, buffer_size=10, device="cpu")
 
 
 def test_missing_env(tmp_path: Path) -> None:

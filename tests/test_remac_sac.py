@@ -10,8 +10,8 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
-from stable_baselines3.sac.policies import Actor, SACPolicy
-from toy_envs import ToyEnv, assert_same_parameters, parameters_of
+from stable_baselines3.sac.policies import Actor
+from toy_envs import ScaledExtractor, ToyEnv, assert_same_parameters, parameters_of, sac_policy
 from torch import nn
 
 from sb3_ordergrad import ReMAC
@@ -50,17 +50,6 @@ def test_one_sample_is_sac(settings: dict[str, Any]) -> None:
         )
 
 
-class Scaled(FlattenExtractor):
-    """With a parameter to train."""
-
-    def __init__(self, observation_space: spaces.Space) -> None:
-        super().__init__(observation_space)
-        self.scale = nn.Parameter(th.ones(()))
-
-    def forward(self, observations: th.Tensor) -> th.Tensor:
-        return self.scale * super().forward(observations)
-
-
 class EncodingActor(Actor):
     """Has layers before its plain network that are no features extractor."""
 
@@ -72,22 +61,12 @@ class EncodingActor(Actor):
         return self.encoder(super().extract_features(obs, features_extractor))
 
 
-class EncodingPolicy(SACPolicy):
-    def make_actor(self, features_extractor: Any = None) -> Actor:
-        return EncodingActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
-
-
 class ShiftedActor(Actor):
     """Has a distribution of its own."""
 
     def get_action_dist_params(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, dict[str, th.Tensor]]:
         mean, log_std, kwargs = super().get_action_dist_params(obs)
         return mean + 0.5, log_std, kwargs
-
-
-class ShiftedPolicy(SACPolicy):
-    def make_actor(self, features_extractor: Any = None) -> Actor:
-        return ShiftedActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
 
 
 def nothing(model: Any) -> None:
@@ -145,11 +124,11 @@ def clear_gradients(model: Any) -> None:
         ("MlpPolicy", patch_forward),
         ("MlpPolicy", change_optimizer),
         ("MlpPolicy", clear_gradients),
-        (EncodingPolicy, nothing),
-        (ShiftedPolicy, nothing),
+        (sac_policy(EncodingActor), nothing),
+        (sac_policy(ShiftedActor), nothing),
     ],
 )
-@pytest.mark.parametrize("features_extractor_class", [FlattenExtractor, Scaled])
+@pytest.mark.parametrize("features_extractor_class", [FlattenExtractor, ScaledExtractor])
 def test_a_changed_model_is_still_sac(policy: Any, change: Change, features_extractor_class: type) -> None:
     models = []
     for algorithm, settings in ((SAC, {"ent_coef": 0.0}), (ReMAC, {"k": 1, "n_action_samples": 1})):

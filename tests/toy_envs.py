@@ -1,4 +1,4 @@
-"""Small environments and callbacks for the tests of the algorithms."""
+"""Small environments, policies and callbacks for the tests of the algorithms."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -6,12 +6,40 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from stable_baselines3.sac.policies import Actor, SACPolicy
+from torch import nn
 
 # settings under which a model trains in a tenth of a second
 SMALL_NET: dict[str, Any] = {"net_arch": [8]}
+
+
+class ScaledExtractor(FlattenExtractor):
+    """With a parameter to train."""
+
+    def __init__(self, observation_space: spaces.Space) -> None:
+        super().__init__(observation_space)
+        self.scale = nn.Parameter(th.ones(()))
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.scale * super().forward(observations)
+
+
+def sac_policy(actor_class: type[Actor]) -> type[SACPolicy]:
+    """
+    :param actor_class: an actor
+    :return: SAC's policy with this actor
+    """
+
+    class Policy(SACPolicy):
+        def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
+            return actor_class(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+
+    return Policy
 
 
 class ToyEnv(gym.Env):
