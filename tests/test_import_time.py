@@ -4,15 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from repository import ROOT
+
 
 def test_import_brings_no_package_that_sb3_does_not(tmp_path: Path) -> None:
     code = (
         "import sys; import stable_baselines3; before = set(sys.modules); import sb3_ordergrad; "
         "print(*sorted(name for name in set(sys.modules) - before if name.startswith('sb3_ordergrad.') or '.' not in name))"
     )
-    root = Path(__file__).resolve().parents[1]
     result = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r}); {code}"],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

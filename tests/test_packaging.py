@@ -17,10 +17,10 @@ import setuptools
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from repository import ROOT
 
 import sb3_ordergrad
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sb3_ordergrad"
 FOLDERS = (".ci", "benchmarks", "docs", "examples", "sb3_ordergrad", "tests", "zoo_hyperparams")
 VERSION = (PACKAGE / "version.txt").read_text().strip()

@@ -18,8 +18,8 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
-from toy_envs import SMALL_NET, ToyEnv, assert_same_parameters, parameters_of
 from torch import nn
+from toy_envs import SMALL_NET, ToyEnv, assert_same_parameters, parameters_of
 
 from sb3_ordergrad import ReMAC
 from sb3_ordergrad.remac import CnnPolicy, MlpPolicy, MultiInputPolicy

@@ -1,21 +1,20 @@
 """Every example runs as it stands, with a tiny budget, and the docs show what it does."""
 
-import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch as th
 from gymnasium.utils.env_checker import check_env
+from repository import EXAMPLES, ROOT, load_script
 
 from sb3_ordergrad.lstatistics import exact_lstatistic
 
-ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = ROOT / "examples"
 # Steps of a tiny training, and what the tables must name; no steps where nothing is trained
 TINY: dict[str, tuple[int | None, tuple[str, ...]]] = {
     "advantages_for_llm_groups": (None, ("GRPO", "max@4", "| prompt | rewards | advantages |")),
@@ -26,11 +25,8 @@ TINY: dict[str, tuple[int | None, tuple[str, ...]]] = {
 }
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch):
-    """Import an example as its own folder would."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module
+def load(name: str) -> ModuleType:
+    return load_script(EXAMPLES / f"{name}.py")
 
 
 def is_picture(path: Path) -> bool:
@@ -38,7 +34,7 @@ def is_picture(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_example_prints_and_draws(name: str, load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_prints_and_draws(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steps, wanted = TINY[name]
     training = [] if steps is None else ["--steps", str(steps), "--seeds", "2", "--n-jobs", "1"]
     picture = tmp_path / "new" / f"{name}.png"
@@ -74,13 +70,13 @@ def test_example_is_one_command(tmp_path: Path) -> None:
         (["--out", "picture.pdf"], "must be a .png file"),
     ],
 )
-def test_bad_options_end_the_command(load, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_options_end_the_command(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         load("custom_lstatistic").main(arguments)
     assert message in capsys.readouterr().err
 
 
-def test_a_file_of_the_user_is_not_replaced(load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_the_user_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = tmp_path / "mine.png"
     mine.write_text("precious")
     with pytest.raises(SystemExit):
@@ -89,7 +85,7 @@ def test_a_file_of_the_user_is_not_replaced(load, tmp_path: Path, capsys: pytest
     assert mine.read_text() == "precious"
 
 
-def test_lotteries_have_different_favourites(load) -> None:
+def test_lotteries_have_different_favourites() -> None:
     example = load("custom_lstatistic")
     pure = np.eye(len(example.LOTTERIES))
     favourites = []
@@ -101,7 +97,7 @@ def test_lotteries_have_different_favourites(load) -> None:
     assert sorted(favourites) == [0, 1, 2, 3]
 
 
-def test_grouped_loss_has_the_gradient_of_the_objective(load) -> None:
+def test_grouped_loss_has_the_gradient_of_the_objective() -> None:
     """The mean gradient over groups drawn from a softmax policy is that of max@K, which is enumerated."""
     example = load("advantages_for_llm_groups")
     n, k, n_groups = 6, 3, 40_000
@@ -121,7 +117,7 @@ def test_grouped_loss_has_the_gradient_of_the_objective(load) -> None:
     np.testing.assert_allclose(-logits.grad.numpy(), per_group.mean(0), rtol=1e-9)
 
 
-def test_treasure_walk(load) -> None:
+def test_treasure_walk() -> None:
     """Rewards by hand, and the chances of a new policy that the example's text gives."""
     example = load("best_of_k_discovery")
     env = example.TreasureWalk()

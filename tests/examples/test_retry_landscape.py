@@ -1,6 +1,5 @@
 """The published facts of the toy, as examples/retry_landscape.py draws them."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -8,18 +7,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch as th
-
-PATH = Path(__file__).parents[1] / "examples" / "retry_landscape.py"
+from repository import EXAMPLES, load_script
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("retry_landscape", PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(EXAMPLES / "retry_landscape.py")
 
 
 def field(example: ModuleType, k: int) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 import doctest
 import re
-from pathlib import Path
+
+from repository import ROOT
 
 from sb3_ordergrad.lstatistics.presets import ALIASES, PRESETS, find_preset
 
-PAGE = Path(__file__).parents[1] / "docs" / "objectives.md"
+PAGE = ROOT / "docs" / "objectives.md"
 
 
 def test_examples_run() -> None:

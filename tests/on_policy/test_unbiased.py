@@ -1,29 +1,22 @@
 """The gradient that OrderPPO follows is that of its objective: examples/unbiasedness.py, at a smaller sample size."""
 
-import importlib.util
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch as th
+from repository import EXAMPLES, load_script
 
 from sb3_ordergrad.common.credit import CREDITS
 from sb3_ordergrad.lstatistics import exact_lstatistic
 
-PATH = Path(__file__).parents[1] / "examples" / "unbiasedness.py"
 OBJECTIVES = ("mean", "cvar:0.25", "max", "median", "mean - 0.5*gini")
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("unbiasedness", PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(EXAMPLES / "unbiasedness.py")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

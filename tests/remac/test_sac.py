@@ -11,8 +11,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import Actor
-from toy_envs import ScaledExtractor, ToyEnv, assert_same_parameters, parameters_of, sac_policy
 from torch import nn
+from toy_envs import ScaledExtractor, ToyEnv, assert_same_parameters, parameters_of, sac_policy
 
 from sb3_ordergrad import ReMAC
 

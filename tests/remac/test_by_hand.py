@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch as th
 from gymnasium import spaces
-from toy_envs import ScaledExtractor, ToyEnv
 from torch import nn
+from toy_envs import ScaledExtractor, ToyEnv
 
 from sb3_ordergrad import ReMAC
 from sb3_ordergrad.remac.actor_gradient import action_gradient

@@ -2,4 +2,4 @@
 
 import importlib.util
 
-collect_ignore_glob = [] if importlib.util.find_spec("rl_zoo3") else ["test_zoo_*.py"]
+collect_ignore_glob = [] if importlib.util.find_spec("rl_zoo3") else ["test_*.py"]

@@ -13,6 +13,7 @@ import optuna
 import pytest
 import rl_zoo3.train
 import yaml
+from repository import ROOT
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import load_results
 
@@ -22,7 +23,6 @@ from sb3_ordergrad.zoo import cli
 from sb3_ordergrad.zoo.enjoy import ReturnRecorder, statistics
 from sb3_ordergrad.zoo.manager import OrderExperimentManager
 
-ROOT = Path(__file__).resolve().parents[1]
 SHORT = "--env CartPole-v1 --algo ordera2c --device cpu --eval-freq -1 --seed 0".split()
 
 

@@ -12,8 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import SACPolicy
-from toy_envs import ToyEnv
 from torch import nn
+from toy_envs import ToyEnv
 
 from sb3_ordergrad import ReMAC
 from sb3_ordergrad.lstatistics import rank_weights

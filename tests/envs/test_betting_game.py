@@ -1,21 +1,18 @@
 """Betting game: stakes, cap, coins, the Gym interface; and its exact solution in the benchmark, against play."""
 
-import runpy
 import warnings
 from itertools import product
-from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as gym_check_env
+from repository import BENCHMARKS, load_script
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
 from sb3_ordergrad.envs.betting_game import BettingGameEnv
-
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "betting_game.py"
 
 
 def game_at(purse: float, win_probability: float) -> BettingGameEnv:
@@ -151,12 +148,12 @@ def test_bad_action(action: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def solution() -> SimpleNamespace:
+def solution() -> ModuleType:
     """The functions of the benchmark."""
-    return SimpleNamespace(**runpy.run_path(str(BENCHMARK)))
+    return load_script(BENCHMARKS / "betting_game.py")
 
 
-def test_exact_distribution_is_that_of_all_64_runs_of_luck(solution: SimpleNamespace) -> None:
+def test_exact_distribution_is_that_of_all_64_runs_of_luck(solution: ModuleType) -> None:
     game = solution.build_game()
     actions = np.random.default_rng(0)
     policy = [actions.integers(9, size=len(purses)) for purses in game.purses[:-1]]
@@ -173,7 +170,7 @@ def test_exact_distribution_is_that_of_all_64_runs_of_luck(solution: SimpleNames
     np.testing.assert_allclose(solution.distribution(game, solution.pure(policy)), expected, atol=1e-12)
 
 
-def test_optima(solution: SimpleNamespace) -> None:
+def test_optima(solution: ModuleType) -> None:
     game = solution.build_game()
     mean, tail = (solution.pure(solution.optimum(game, objective)) for objective in ("mean", "cvar:0.25"))
     best_mean, best_tail = solution.figures(game, mean)["mean"], solution.figures(game, tail)["cvar:0.25"]
@@ -188,7 +185,7 @@ def test_optima(solution: SimpleNamespace) -> None:
                 assert solution.figures(game, other)[objective] < best
 
 
-def test_tail_mean_of_a_known_distribution(solution: SimpleNamespace) -> None:
+def test_tail_mean_of_a_known_distribution(solution: ModuleType) -> None:
     returns, probabilities = np.array([-4.0, 0.0, 8.0]), np.array([0.1, 0.1, 0.8])
     # The worst quarter: 0.1 of -4, 0.1 of 0 and 0.05 of 8
     assert solution.cvar(returns, probabilities) == pytest.approx((-0.4 + 0.4) / 0.25)
