@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sb3_ordergrad.evaluation import Interval, ReturnDistribution
-from sb3_ordergrad.evaluation.statistics import lstatistic, order_weights
+from sb3_ordergrad.evaluation.statistics import objective_value, objective_weights
 
 # Returns with a known law; the truth is taken from a sample of this size
 N_TRUTH = 8_000_000
@@ -55,7 +55,7 @@ def jackknife_error(ordered: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def studentized(returns: np.ndarray, statistic: str, k: int | None, n_resamples: int, seed: int) -> Interval:
     """Bootstrap-t interval of 95 % (Efron and Tibshirani 1993, chapter 12)."""
     n = len(returns)
-    weights, jackknife_weights = order_weights(statistic, n, k), order_weights(statistic, n - 1, k)
+    weights, jackknife_weights = objective_weights(statistic, n, k), objective_weights(statistic, n - 1, k)
     draws = np.sort(np.random.default_rng(seed).choice(returns, size=(n_resamples, n)), axis=-1)
     ordered = np.sort(returns)
     value, error = float(ordered @ weights), float(jackknife_error(ordered, jackknife_weights))
@@ -73,9 +73,9 @@ def coverage(
     """
     truth_rng = np.random.default_rng(20260606)
     if k is None:
-        truth = float(lstatistic(draw(truth_rng, N_TRUTH), statistic))
+        truth = float(objective_value(draw(truth_rng, N_TRUTH), statistic))
     else:
-        truth = float(np.mean(lstatistic(draw(truth_rng, N_TRUTH // k * k).reshape(-1, k), statistic)))
+        truth = float(np.mean(objective_value(draw(truth_rng, N_TRUTH // k * k).reshape(-1, k), statistic)))
     rng = np.random.default_rng(seed)
     intervals = []
     for repetition in range(repetitions):

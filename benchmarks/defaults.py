@@ -75,7 +75,7 @@ def table(env_id: str, specs: dict[str, list[RunSpec]]) -> str:
         reference = mean if label == PPO else reference
         # a ratio says something where returns are far from zero
         share = f"{mean / reference:.2f}" if reference is not None and reference > 100 else ""
-        seeds = ", ".join(f"{d.mean():.4g} / {d.lstatistic(own):.4g}" for d in done)
+        seeds = ", ".join(f"{d.mean():.4g} / {d.objective_value(own):.4g}" for d in done)
         lines.append([label, *(_interval(done, name) for name in ("mean", own, "cvar:0.1")), share, seeds])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

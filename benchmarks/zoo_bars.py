@@ -157,7 +157,7 @@ def seed_rows(runs: list[Run], objective: str) -> list[list[Any]]:
     rows = []
     for run in runs:
         distribution = run.distribution()
-        values = [distribution.mean(), distribution.lstatistic(objective), distribution.median(), distribution.best_of(8)]
+        values = [distribution.mean(), distribution.objective_value(objective), distribution.median(), distribution.best_of(8)]
         record = run.record()
         rows.append(
             [run.algo, run.seed, *(round(v, 2) for v in values), record["training_episodes"], record["training_steps"]]

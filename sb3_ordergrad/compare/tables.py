@@ -124,7 +124,7 @@ def markdown_seeds(results: Results, statistics: Statistics = SUMMARY) -> str:
     for (algo, objective), by_seed in results.items():
         for seed, distribution in by_seed.items():
             keys.append((algo, objective, str(seed)))
-            values = [distribution.lstatistic(*statistic) for statistic in statistics.values()]
+            values = [distribution.objective_value(*statistic) for statistic in statistics.values()]
             numbers.append([*values, float(distribution.lengths.mean())])
     decimals = [_decimals([line[i] for line in numbers]) for i in range(len(names))]
     cells = [[f"{value:.{d}f}" for value, d in zip(line, decimals, strict=True)] for line in numbers]

@@ -1,8 +1,7 @@
-"""Evaluate a policy by its whole distribution of returns: works on any Stable-Baselines3 model."""
+"""Evaluate any Stable-Baselines3 model by the distribution of its episode returns."""
 
 from sb3_ordergrad.evaluation.callback import ObjectiveEvalCallback
 from sb3_ordergrad.evaluation.distribution import Comparison, ReturnDistribution
-from sb3_ordergrad.evaluation.dominance import Dominance, dominance
 from sb3_ordergrad.evaluation.intervals import Interval, bootstrap_interval
 from sb3_ordergrad.evaluation.objective_plots import plot_rank_weights
 from sb3_ordergrad.evaluation.plots import plot_learning_curves, plot_return_distributions
@@ -15,8 +14,9 @@ from sb3_ordergrad.evaluation.statistics import (
     cvar,
     median,
     summary_weights,
-    var,
+    value_at_risk,
 )
+from sb3_ordergrad.evaluation.stochastic_dominance import Dominance, dominance
 
 __all__ = [
     "SUMMARY",
@@ -37,5 +37,5 @@ __all__ = [
     "plot_rank_weights",
     "plot_return_distributions",
     "summary_weights",
-    "var",
+    "value_at_risk",
 ]

@@ -1,4 +1,4 @@
-"""SB3's EvalCallback that judges a policy by an objective of its returns."""
+"""An ``EvalCallback`` that selects the best model by an objective of the evaluation returns."""
 
 import os
 
@@ -11,52 +11,58 @@ from stable_baselines3.common.logger import DISABLED
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ordergrad.evaluation.eval_env import like_training_env
-from sb3_ordergrad.evaluation.statistics import lstatistic, order_weights
+from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
+from sb3_ordergrad.evaluation.returns import EvaluatedModel, needs_action_masks
+from sb3_ordergrad.evaluation.statistics import objective_value, objective_weights
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 class _NoEnv(gym.Env):
-    """Stands in for the evaluation environment until the training environment is known."""
+    """Placeholder until the training environment is known."""
 
     observation_space = action_space = spaces.Discrete(1)
 
 
 class ObjectiveEvalCallback(EvalCallback):
     """
-    SB3's ``EvalCallback`` with the best model chosen by an objective of the evaluation returns instead of their mean.
+    SB3's ``EvalCallback`` that selects the best model by an objective of the evaluation returns instead of their mean.
 
-    Everything else is the parent's: arguments, ``evaluations.npz``, ``best_model.zip``, the keys in the log. In addition:
+    Arguments, ``evaluations.npz``, ``best_model.zip`` and the logged metrics are those of ``EvalCallback``. In addition:
 
-    - the log holds ``eval/<objective>`` (``eval/<objective>@<k>`` with a ``k``), ``eval/quantile_<q>`` of the returns and, in
-      TensorBoard, their histogram ``eval/returns``;
-    - ``best_mean_reward`` and ``last_mean_reward``, by which ``StopTrainingOnRewardThreshold`` and
-      ``StopTrainingOnNoModelImprovement`` go, hold the objective;
-    - beside ``best_model.zip`` lies ``vecnormalize.pkl``, the normalisation the model needs, if there is one;
-    - a training that continues (``learn(reset_num_timesteps=False)``) continues ``evaluations.npz``, and the best so far is
-      that of the file;
-    - ``eval_env=None`` makes environments like those of the training, so that the callback can stand in a YAML file of RL Zoo.
+    - the log contains ``eval/<objective>`` (``eval/<objective>@<k>`` with a ``k``), ``eval/quantile_<q>`` of the returns and,
+      in TensorBoard, their histogram ``eval/returns``;
+    - ``best_mean_reward`` and ``last_mean_reward``, which ``StopTrainingOnRewardThreshold`` and
+      ``StopTrainingOnNoModelImprovement`` read, contain the objective;
+    - the statistics of ``VecNormalize``, if there are any, are saved as ``vecnormalize.pkl`` beside ``best_model.zip``;
+    - a continued training (``learn(reset_num_timesteps=False)``) appends to ``evaluations.npz`` and compares with the best
+      evaluation in it;
+    - with ``eval_env=None`` the callback creates environments like those of the training, so that it can be used from a YAML
+      file of RL Zoo;
+    - action masks are passed to sb3-contrib's ``MaskablePPO``; with gSDE and ``deterministic=False`` the noise is redrawn when
+      an episode begins.
 
-    The objective of a few episodes is mostly noise: choose ``n_eval_episodes`` so that the tail holds some (50 and more for
-    ``cvar:0.25``). ``deterministic=False`` judges the policy that was trained, with its exploration.
+    The objective of a few episodes is mostly noise: choose ``n_eval_episodes`` so that several episodes fall into the tail
+    (50 or more for ``cvar:0.25``). ``deterministic=False`` evaluates the policy that is trained, with its exploration.
 
-    :param eval_env: the evaluation environment; ``None`` for as many environments as the training has (at most
-        ``n_eval_episodes``), made like them, see :func:`~sb3_ordergrad.evaluation.eval_env.like_training_env`
-    :param callback_on_new_best: callback to trigger when the objective is the best so far
+    :param eval_env: the evaluation environment; ``None`` to create as many environments as the training has (at most
+        ``n_eval_episodes``), see :func:`~sb3_ordergrad.evaluation.eval_env.like_training_env`
+    :param callback_on_new_best: callback to trigger when there is a new best model according to the objective
     :param callback_after_eval: callback to trigger after every evaluation
     :param n_eval_episodes: number of episodes of an evaluation
     :param eval_freq: evaluate every ``eval_freq`` calls of the callback (each is ``n_envs`` steps)
-    :param log_path: folder of ``evaluations.npz``, one for each run
-    :param best_model_save_path: folder of ``best_model.zip``, one for each run
-    :param deterministic: evaluate the mode of the policy instead of its samples
-    :param render: render the evaluation
+    :param log_path: folder of ``evaluations.npz``; use one per run
+    :param best_model_save_path: folder of ``best_model.zip``; use one per run
+    :param deterministic: use the mode of the policy instead of sampled actions
+    :param render: whether to render the evaluation
     :param verbose: 0 for no output, 1 to print each evaluation
-    :param warn: let ``evaluate_policy`` warn about a missing ``Monitor``
-    :param objective: what the best model is chosen by, e.g. ``"cvar:0.25"``, ``"median"``, ``"max"``
-    :param k: sample size: unbiased estimate of the objective of ``k`` fresh returns; the objective of the
-        ``n_eval_episodes`` returns themselves if ``None``
-    :raises ValueError: if the objective or ``k`` is invalid for ``n_eval_episodes``; when training starts, if the
-        environments cannot be made or ``evaluations.npz`` holds another number of episodes
+    :param warn: passed to ``evaluate_policy`` (warns if ``eval_env`` has no ``Monitor``)
+    :param objective: what selects the best model, e.g. ``"cvar:0.25"``, ``"median"``, ``"max"``
+    :param k: sample size: unbiased estimate of the objective of ``k`` returns; ``None`` for the objective of all
+        ``n_eval_episodes`` returns
+    :raises ValueError: if the objective or ``k`` is invalid for ``n_eval_episodes``; when training starts, if the environments
+        cannot be created, ``evaluations.npz`` is damaged or contains another number of episodes, or a model that takes action
+        masks is evaluated in an environment without them
     """
 
     def __init__(
@@ -75,8 +81,8 @@ class ObjectiveEvalCallback(EvalCallback):
         objective: str = "cvar:0.25",
         k: int | None = None,
     ):
-        # Refuses a bad objective now rather than at the first evaluation
-        order_weights(objective, n_eval_episodes, k)
+        # Raises for an invalid objective now rather than at the first evaluation
+        objective_weights(objective, n_eval_episodes, k)
         super().__init__(
             eval_env=_NoEnv() if eval_env is None else eval_env,
             callback_on_new_best=callback_on_new_best,
@@ -97,16 +103,17 @@ class ObjectiveEvalCallback(EvalCallback):
 
     @property
     def name(self) -> str:
-        """The objective as the log shows it."""
+        """Name of the objective in the log."""
         return self.objective if self.k is None else f"{self.objective}@{self.k}"
 
     def _init_callback(self) -> None:
         if self._makes_env:
             self.eval_env = like_training_env(self.training_env, self.n_eval_episodes)
             if self.model.seed is not None:
-                # Other episodes than those of the training, whose environments take the seeds before
+                # The environments of the training use the seeds from model.seed on: these are the next ones
                 self.eval_env.seed(self.model.seed + self.training_env.num_envs)
         super()._init_callback()
+        needs_action_masks(self.model, self.eval_env)
         self._resume()
 
     def _resume(self) -> None:
@@ -115,26 +122,26 @@ class ObjectiveEvalCallback(EvalCallback):
         is_new = self.model.num_timesteps == 0 or len(self.evaluations_timesteps) > 0
         if self.log_path is None or is_new or not os.path.isfile(path):
             return
-        with np.load(path) as past:
-            results = past["results"]
-            if results.shape[1] != self.n_eval_episodes:
-                raise ValueError(
-                    f"{path} holds evaluations of {results.shape[1]} episodes, n_eval_episodes = {self.n_eval_episodes}: "
-                    "continue with the same number, or use another log_path."
-                )
-            # The model may be a checkpoint older than the last evaluation: what came later will be done again
-            kept = int(np.searchsorted(past["timesteps"], self.model.num_timesteps, side="right"))
-            self.evaluations_timesteps = past["timesteps"][:kept].tolist()
-            self.evaluations_results = results[:kept].tolist()
-            self.evaluations_length = past["ep_lengths"][:kept].tolist()
-            if "successes" in past:
-                self.evaluations_successes = past["successes"][:kept].tolist()
+        past = read_evaluations(path)
+        results = past["results"]
+        if results.shape[1] != self.n_eval_episodes:
+            raise ValueError(
+                f"{path} contains evaluations of {results.shape[1]} episodes, n_eval_episodes = {self.n_eval_episodes}: "
+                "continue with the same number, or use another log_path."
+            )
+        # The model may be a checkpoint from before the last evaluation: later evaluations are repeated
+        kept = int(np.searchsorted(past["timesteps"], self.model.num_timesteps, side="right"))
+        self.evaluations_timesteps = past["timesteps"][:kept].tolist()
+        self.evaluations_results = results[:kept].tolist()
+        self.evaluations_length = past["ep_lengths"][:kept].tolist()
+        if "successes" in past:
+            self.evaluations_successes = past["successes"][:kept].tolist()
         if self.best_model_save_path is None or os.path.isfile(os.path.join(self.best_model_save_path, "best_model.zip")):
-            self.best_mean_reward = float(lstatistic(results, self.objective, self.k).max())
+            self.best_mean_reward = float(objective_value(results, self.objective, self.k).max())
 
     def _log_success_callback(self, locals_: dict, globals_: dict) -> None:
         super()._log_success_callback(locals_, globals_)
-        # The list that evaluate_policy returns: complete once the evaluation is over
+        # The list that evaluate_policy returns, complete when the evaluation ends
         self._returns = locals_["episode_rewards"]
 
     def _on_step(self) -> bool:
@@ -142,7 +149,7 @@ class ObjectiveEvalCallback(EvalCallback):
             return True
         self._evaluate()
         returns = np.array(self._returns)
-        value = self.last_mean_reward = float(lstatistic(returns, self.objective, self.k))
+        value = self.last_mean_reward = float(objective_value(returns, self.objective, self.k))
         self._log(returns, value)
         continue_training = True
         if value > self.best_mean_reward:
@@ -155,14 +162,16 @@ class ObjectiveEvalCallback(EvalCallback):
         return continue_training
 
     def _evaluate(self) -> None:
-        """The parent's evaluation, without what it does by the mean: choose the best model, trigger callbacks, end the log."""
-        best, callback, level = self.best_mean_reward, self.callback, self.logger.level
-        self.best_mean_reward, self.callback = np.inf, None
+        """The parent's evaluation, without its selection by the mean, its callbacks and its dump of the log."""
+        model, best, callback, level = self.model, self.best_mean_reward, self.callback, self.logger.level
+        evaluated = EvaluatedModel(model, self.eval_env)
+        self.model, self.best_mean_reward, self.callback = evaluated, np.inf, None  # type: ignore[assignment]
         self.logger.set_level(DISABLED)
         try:
-            super()._on_step()
+            with evaluated.restored_noise():
+                super()._on_step()
         finally:
-            self.best_mean_reward, self.callback = best, callback
+            self.model, self.best_mean_reward, self.callback = model, best, callback
             self.logger.set_level(level)
 
     def _log(self, returns: np.ndarray, value: float) -> None:
@@ -171,7 +180,7 @@ class ObjectiveEvalCallback(EvalCallback):
         self.logger.record(f"eval/{self.name}", value)
         for q, quantile in zip(QUANTILES, np.quantile(returns, QUANTILES, method="hazen"), strict=True):
             self.logger.record(f"eval/quantile_{q}", float(quantile))
-        # Only TensorBoard knows histograms
+        # Only TensorBoard supports histograms
         self.logger.record("eval/returns", th.as_tensor(returns), exclude=("stdout", "log", "json", "csv"))
         self.logger.dump(self.num_timesteps)
 

@@ -1,6 +1,7 @@
-"""A policy's episode returns as a distribution: statistics, their intervals, comparison, CSV files."""
+"""The distribution of a policy's episode returns: statistics with intervals, comparison, CSV files."""
 
 import csv
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sb3_ordergrad.evaluation import statistics
-from sb3_ordergrad.evaluation.dominance import Dominance, dominance
 from sb3_ordergrad.evaluation.intervals import BootstrapMethod, Interval, bootstrap_interval, check_options
+from sb3_ordergrad.evaluation.stochastic_dominance import Dominance, dominance
 
 CSV_COLUMNS = ("episode", "return", "length")
 
@@ -17,11 +18,11 @@ CSV_COLUMNS = ("episode", "return", "length")
 @dataclass(frozen=True)
 class Comparison:
     """
-    What changed from one distribution of returns to another; ``print`` shows a table.
+    One distribution of returns compared with another; ``print`` shows a table.
 
-    :param differences: estimate and interval of the difference of each statistic
-    :param first_order: whether every quantile is at least as high
-    :param second_order: whether every CVaR is at least as high
+    :param differences: difference of each statistic with its interval
+    :param first_order: test of first-order stochastic dominance
+    :param second_order: test of second-order stochastic dominance
     """
 
     differences: dict[str, Interval]
@@ -40,9 +41,9 @@ class Comparison:
 @dataclass(frozen=True, eq=False)
 class ReturnDistribution:
     """
-    Returns of evaluation episodes and the statistics of their distribution, in units of return.
+    Returns of evaluation episodes and statistics of their distribution, in units of return.
 
-    The methods named after a statistic give its estimate; :meth:`interval` gives any of them with a bootstrap interval::
+    Each statistic has a method; :meth:`interval` gives any of them with a bootstrap interval::
 
         distribution.cvar(0.1)                # a number
         distribution.interval("cvar:0.1")     # Interval(value, low, high)
@@ -51,35 +52,38 @@ class ReturnDistribution:
 
     :param returns: raw episode returns, shape ``(n_episodes,)``
     :param lengths: steps of the same episodes, shape ``(n_episodes,)``
-    :raises ValueError: if there are no returns, one is not finite, or the shapes differ
+    :raises ValueError: if there are no returns, the shapes differ, a return is not finite or a length is no whole number
     """
 
     returns: np.ndarray
     lengths: np.ndarray
 
     def __post_init__(self) -> None:
-        returns, lengths = np.asarray(self.returns, dtype=np.float64), np.asarray(self.lengths, dtype=np.int64)
+        returns, lengths = np.asarray(self.returns, dtype=np.float64), np.asarray(self.lengths, dtype=np.float64)
         if returns.ndim != 1 or len(returns) == 0 or returns.shape != lengths.shape:
             raise ValueError(
                 f"returns has shape {returns.shape}, lengths {lengths.shape}: both need (n_episodes,), at least 1 episode."
             )
         if not np.isfinite(returns).all():
-            raise ValueError("Returns must be finite, got NaN or infinity: look for a broken reward in the environment.")
-        # The way to convert a field of a frozen dataclass
+            raise ValueError("Returns must be finite, got NaN or infinity: check the rewards of the environment.")
+        invalid = lengths[~((lengths >= 0) & (lengths < 2**53) & (lengths == np.rint(lengths)))]
+        if len(invalid):
+            raise ValueError(f"An episode has the length {invalid[0]}: lengths must be whole numbers of steps.")
+        # The fields of a frozen dataclass cannot be assigned
         object.__setattr__(self, "returns", returns)
-        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "lengths", lengths.astype(np.int64))
 
     def __len__(self) -> int:
         return len(self.returns)
 
-    def lstatistic(self, objective: str, k: int | None = None) -> float:
+    def objective_value(self, objective: str, k: int | None = None) -> float:
         """
         Value of an objective.
 
         :param objective: an objective, e.g. ``"cvar:0.25"``
-        :param k: sample size: unbiased estimate of the objective of ``k`` fresh returns; the whole sample if ``None``
+        :param k: sample size: unbiased estimate of the objective of ``k`` returns; ``None`` for the objective of all returns
         """
-        return float(statistics.lstatistic(self.returns, objective, k))
+        return float(statistics.objective_value(self.returns, objective, k))
 
     def mean(self) -> float:
         """Mean return."""
@@ -90,12 +94,12 @@ class ReturnDistribution:
         return float(self.returns.std())
 
     def cvar(self, level: float) -> float:
-        """Mean of the lowest fraction ``level`` of the returns (the last one counts fractionally)."""
+        """Mean of the lowest fraction ``level`` of the returns (the last one has a fractional weight)."""
         return float(statistics.cvar(self.returns, level))
 
-    def var(self, level: float) -> float:
-        """Value at risk: quantile ``level`` of the returns (Hazen)."""
-        return float(statistics.var(self.returns, level))
+    def value_at_risk(self, level: float) -> float:
+        """Value at risk (VaR): the ``level`` quantile of the returns (Hazen)."""
+        return float(statistics.value_at_risk(self.returns, level))
 
     def median(self) -> float:
         """Median return."""
@@ -115,23 +119,23 @@ class ReturnDistribution:
         seed: int = 0,
     ) -> Interval:
         """
-        A statistic with its bootstrap interval. It covers what the finite number of episodes leaves open for this one policy,
-        not the difference between training seeds (:func:`~sb3_ordergrad.evaluation.bootstrap_over_seeds`).
+        A statistic with its bootstrap interval. The interval reflects the finite number of episodes of this one policy,
+        not the variation between training seeds (see :func:`~sb3_ordergrad.evaluation.bootstrap_over_seeds`).
 
         :param statistic: an objective, e.g. ``"mean"``, ``"cvar:0.1"``, ``"var:0.1"``, ``"median"``, ``"max"``; or ``"std"``
-        :param k: sample size of an objective, as in :meth:`lstatistic`
-        :param confidence: coverage aimed at, in (0, 1)
+        :param k: sample size of an objective, as in :meth:`objective_value`
+        :param confidence: nominal coverage, in (0, 1)
         :param n_resamples: number of bootstrap resamples
         :param method: ``"BCa"``, ``"percentile"`` or ``"basic"``
         :param seed: seed of the resampling
         :return: estimate, lower and upper end
-        :raises ValueError: if there are fewer than 2 returns or no more than ``k``, or an argument is out of range
+        :raises ValueError: if there are fewer than 2 returns or at most ``k``, or an argument is out of range
         """
         if k is not None and k >= len(self):
             raise ValueError(f"k = {k} must be below the number of returns, {len(self)}: evaluate more episodes or lower k.")
 
         def value(x: np.ndarray) -> np.ndarray:
-            return x.std(axis=-1) if statistic == "std" else statistics.lstatistic(x, statistic, k)
+            return x.std(axis=-1) if statistic == "std" else statistics.objective_value(x, statistic, k)
 
         return bootstrap_interval([self.returns], value, confidence, n_resamples, method, seed)
 
@@ -139,16 +143,16 @@ class ReturnDistribution:
         self, other: "ReturnDistribution", confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
     ) -> Comparison:
         """
-        This distribution minus another: differences of the usual statistics with intervals, and stochastic dominance.
+        Differences between this distribution and another, with intervals, and tests of stochastic dominance.
 
-        Episodes of the two are taken as independent. The tests of dominance have level ``1 - confidence``.
+        The episodes of the two are treated as independent. The tests have level ``1 - confidence``.
 
         :param other: the distribution that is subtracted
-        :param confidence: coverage aimed at, in (0, 1)
+        :param confidence: nominal coverage of the intervals, in (0, 1)
         :param n_resamples: number of bootstrap resamples and of permutations
         :param seed: seed of both
-        :return: the :class:`Comparison`, with every statistic of :data:`~sb3_ordergrad.evaluation.SUMMARY` that both have
-            enough episodes for
+        :return: the :class:`Comparison`, with the statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY` for which both have
+            enough episodes
         :raises ValueError: if either has fewer than 2 returns, or an option is out of range
         """
         check_options(confidence, n_resamples)
@@ -159,7 +163,7 @@ class ReturnDistribution:
             if k is None or k < n_episodes:
 
                 def difference(x: np.ndarray, y: np.ndarray, objective: str = objective, k: int | None = k) -> np.ndarray:
-                    return statistics.lstatistic(x, objective, k) - statistics.lstatistic(y, objective, k)
+                    return statistics.objective_value(x, objective, k) - statistics.objective_value(y, objective, k)
 
                 differences[name] = bootstrap_interval(samples, difference, confidence, n_resamples, seed=seed)
         first = dominance(self.returns, other.returns, 1, 1 - confidence, n_resamples, seed)
@@ -168,7 +172,9 @@ class ReturnDistribution:
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """
-        Write one row an episode, columns ``episode, return, length``, all digits; the file is complete or absent.
+        Write one row per episode with the columns ``episode, return, length``; numbers are read back exactly.
+
+        An interrupted write leaves no file, or the previous one.
 
         :param path: the file; its folder must exist
         """
@@ -184,21 +190,40 @@ class ReturnDistribution:
             temporary.unlink(missing_ok=True)
 
     @classmethod
-    def from_csv(cls, path: str | os.PathLike) -> "ReturnDistribution":
+    def from_csv(cls, path: str | os.PathLike, n_episodes: int | None = None) -> "ReturnDistribution":
         """
-        Read a file with the columns ``return`` and ``length``; others are ignored.
+        Read a CSV file with the columns ``return`` and ``length``; other columns are ignored.
 
-        :param path: the file, from :meth:`to_csv` or a run's ``returns.csv`` of ``sb3_ordergrad.compare``
+        :param path: the file, e.g. from :meth:`to_csv`
+        :param n_episodes: number of episodes the file must contain, which detects a file that was cut between two lines; any
+            number if ``None``
         :return: the distribution, in the order of the rows
-        :raises ValueError: if a column is missing, there are no rows, or a field is no number
+        :raises ValueError: if the file is no such table, or was cut; the message names the file
         """
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            if not {"return", "length"} <= set(columns):
-                raise ValueError(f"{path} has the columns {list(columns)}, but needs 'return' and 'length'.")
-            episodes = [(float(row["return"]), int(float(row["length"]))) for row in rows]
-        if not episodes:
-            raise ValueError(f"{path} holds no episode: it needs at least 1 row.")
-        returns, lengths = zip(*episodes, strict=True)
-        return cls(np.array(returns), np.array(lengths))
+        try:
+            distribution = cls(*_read_episodes(Path(path).read_text(encoding="utf-8")))
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
+        if n_episodes is not None and len(distribution) != n_episodes:
+            raise ValueError(f"{os.fspath(path)} contains {len(distribution)} episodes, not {n_episodes}: write it again.")
+        return distribution
+
+
+def _read_episodes(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns and lengths in the text of a CSV file."""
+    rows = csv.DictReader(io.StringIO(text))
+    columns = rows.fieldnames or []
+    if not {"return", "length"} <= set(columns):
+        raise ValueError(f"found the columns {list(columns)}, but 'return' and 'length' are needed.")
+    if not text.endswith("\n"):
+        raise ValueError("the last line has no line break at its end, so the file was probably cut: write it again.")
+    episodes = []
+    for row in rows:
+        # DictReader fills short rows with None and collects the surplus of long rows under the key None
+        if None in row or None in row.values():
+            raise ValueError(f"line {rows.line_num} must have {len(columns)} fields.")
+        episodes.append((float(row["return"]), float(row["length"])))
+    if not episodes:
+        raise ValueError("found no episode, at least 1 row is needed.")
+    returns, lengths = np.array(episodes).T
+    return returns, lengths

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -30,13 +30,13 @@ def bootstrap_interval(
     """
     Estimate and bootstrap interval of ``statistic(*samples)``, by ``scipy.stats.bootstrap``; samples are independent.
 
-    BCa (bias-corrected and accelerated, Efron 1987, https://doi.org/10.1080/01621459.1987.10478410) is the default by its
-    coverage, see docs/evaluation.md. Where it is not defined (no resample differs from the estimate, say) the percentiles of
-    the same resamples stand in.
+    The default is BCa (bias-corrected and accelerated, Efron 1987, https://doi.org/10.1080/01621459.1987.10478410), because of
+    its coverage (docs/evaluation.md). Where BCa is undefined, the percentiles of the same resamples are used: if no resample
+    differs from the estimate, for example, or if the statistic does not exist for the n - 1 returns of its jackknife.
 
     :param samples: returns of each sample, shape ``(n,)`` with ``n >= 2``
-    :param statistic: ``statistic(*samples)`` along the last axis, with any leading axes
-    :param confidence: coverage aimed at, in (0, 1)
+    :param statistic: function of the samples along their last axis; leading axes are resamples
+    :param confidence: nominal coverage, in (0, 1)
     :param n_resamples: number of bootstrap resamples
     :param method: ``"BCa"``, ``"percentile"`` or ``"basic"``
     :param seed: seed of the resampling, so that an interval can be reproduced
@@ -45,7 +45,7 @@ def bootstrap_interval(
     """
     check_options(confidence, n_resamples)
     if method not in METHODS:
-        raise ValueError(f"method = {method!r} must be one of {', '.join(METHODS)}: take 'BCa' without a reason for another.")
+        raise ValueError(f"method = {method!r} must be one of {', '.join(METHODS)}; 'BCa' is the default.")
     smallest = min(len(sample) for sample in samples)
     if smallest < 2:
         raise ValueError(f"A sample has {smallest} return(s), an interval needs at least 2: evaluate more episodes.")
@@ -53,10 +53,8 @@ def bootstrap_interval(
     def along_axis(*resamples: np.ndarray, axis: int) -> np.ndarray:
         return statistic(*(np.moveaxis(resample, axis, -1) for resample in resamples))
 
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        # BCa divides 0 by 0 where no single return matters; the percentiles below stand in
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
+    def resample(method: BootstrapMethod) -> Any:
+        return stats.bootstrap(
             samples,
             along_axis,
             vectorized=True,
@@ -65,20 +63,31 @@ def bootstrap_interval(
             method=method,
             random_state=np.random.default_rng(seed),
         )
+
+    # First, so that an invalid statistic raises its own error
+    value = float(statistic(*samples))
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        # BCa divides 0 by 0 where no single return matters
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        try:
+            result = resample(method)
+        except ValueError:
+            # The jackknife of BCa leaves one return out, and the statistic may need all of them
+            result = resample("percentile")
     low, high = result.confidence_interval
     if not np.isfinite([low, high]).all():
         tail = (1 - confidence) / 2
         low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail])
-    return Interval(float(statistic(*samples)), float(low), float(high))
+    return Interval(value, float(low), float(high))
 
 
 def check_options(confidence: float, n_resamples: int) -> None:
     """
-    :param confidence: coverage aimed at
+    :param confidence: nominal coverage
     :param n_resamples: number of resamples
     :raises ValueError: if one is out of range
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence = {confidence} must lie in (0, 1): 0.95 is a 95 % interval.")
     if n_resamples < 1:
-        raise ValueError(f"n_resamples = {n_resamples} must be at least 1: a 95 % interval takes about 2000.")
+        raise ValueError(f"n_resamples = {n_resamples} must be at least 1; about 2000 are needed for a 95 % interval.")

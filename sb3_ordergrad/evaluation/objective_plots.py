@@ -1,4 +1,4 @@
-"""Pictures of objectives themselves: what an objective does with ranks and with a single return."""
+"""Plots of objectives: the weight of each rank and the influence of a single return."""
 
 from typing import TYPE_CHECKING
 
@@ -23,14 +23,14 @@ def plot_rank_weights(
     label: str | None = None,
 ) -> "tuple[Axes, Axes]":
     """
-    What an objective does: the weight of each rank, and the influence of one return.
+    Plot the rank weights of an objective and the influence of one return.
 
-    Left the rank weights ``alpha_j`` of ``J = E[sum_j alpha_j R_(j:k)]``, lowest return first. Right the influence ``phi(x)``
-    (:meth:`~sb3_ordergrad.lstatistics.LStatistic.influence`): what an episode with the return x is worth to the objective in a
-    group whose other returns are standard normal, at the quantiles ``(i - 1/2) / (group_size - 1)``. It is flat where the
-    objective does not care and steep where it does; for the mean it is the line ``x``.
+    Left: the rank weights ``alpha_j`` of ``J = E[sum_j alpha_j R_(j:k)]``, lowest return first. Right: the influence
+    ``phi(x)`` (:meth:`~sb3_ordergrad.lstatistics.LStatistic.influence`) of an episode with the return x in a group whose other
+    returns are the quantiles ``(i - 1/2) / (group_size - 1)`` of the standard normal distribution. It is flat where a higher
+    return does not change the objective; for the mean it is the line ``x``.
 
-    Call it again with the returned axes to draw several objectives.
+    To compare objectives, call it again with the returned axes.
 
     :param objective: the objective in any form, e.g. ``"cvar:0.25"``
     :param k: sample size, an integer

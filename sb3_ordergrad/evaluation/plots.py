@@ -1,4 +1,4 @@
-"""Pictures of return distributions and learning curves; matplotlib is imported only when one is drawn."""
+"""Plots of return distributions and learning curves; matplotlib is imported only when one is drawn."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from sb3_ordergrad.evaluation.distribution import ReturnDistribution
-from sb3_ordergrad.evaluation.statistics import lstatistic
+from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
+from sb3_ordergrad.evaluation.statistics import objective_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ LINE_STYLES = ("-", "--", "-.", ":")
 
 
 def line_style(index: int) -> dict[str, str]:
-    """Colour and dashes of the ``index``-th line: colours first, other dashes once all colours are used."""
+    """Colour and dashes of the ``index``-th line; the dashes change once all colours are used."""
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": LINE_STYLES[index // len(PALETTE) % len(LINE_STYLES)]}
 
 
@@ -36,7 +37,7 @@ def new_axes(ax: "Axes | None") -> "Axes":
 
 
 def finish(ax: "Axes") -> None:
-    """The look that all pictures share."""
+    """The style that all plots share."""
     ax.spines[["top", "right"]].set_visible(False)
     if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize="small")
@@ -48,7 +49,7 @@ def _line_and_band(ax: "Axes", x: np.ndarray, line: np.ndarray, band: np.ndarray
     :param line: shape ``(n_points,)``
     :param band: lower and upper end, shape ``(2, n_points)``; ``None`` for no band
     :param label: name in the legend
-    :param index: number of the line, which decides its style
+    :param index: number of the line, which determines its style
     """
     style = line_style(index)
     ax.plot(x, line, label=label, linewidth=1.6, **style)  # type: ignore[arg-type]
@@ -72,11 +73,10 @@ def interquartile_mean(
     Mean of the middle half of the seeds with percentile intervals of a stratified bootstrap (Agarwal et al. 2021,
     https://arxiv.org/abs/2108.13264). The seeds of a line are one stratum: one task.
 
-    The numbers are those of ``rliable.metrics.aggregate_iqm`` and ``rliable.library.get_interval_estimates``, which a test
-    compares. rliable itself is not used: it takes seconds to import, and warns with the current version of arch.
+    Agrees with ``rliable.metrics.aggregate_iqm`` and ``rliable.library.get_interval_estimates``.
 
     :param per_seed: shape ``(n_seeds, n_points)``
-    :param confidence: coverage aimed at
+    :param confidence: nominal coverage
     :param n_resamples: number of bootstrap resamples
     :param seed: seed of the resampling
     :return: shape ``(n_points,)``; lower and upper end, shape ``(2, n_points)``, ``None`` for a single seed
@@ -96,9 +96,10 @@ def _seeds(label: str, samples: "ReturnDistribution | Sequence[ReturnDistributio
         return [samples.returns]
     arrays = [x.returns if isinstance(x, ReturnDistribution) else np.asarray(x, dtype=np.float64) for x in samples]
     for x in arrays:
-        if x.ndim != 1 or len(x) == 0:
+        if x.ndim != 1 or len(x) == 0 or not np.isfinite(x).all():
             raise ValueError(
-                f"{label!r} needs a list with an array of returns (n_episodes,) for each seed, got shape {x.shape}."
+                f"{label!r} needs a list with an array of finite returns (n_episodes,) for each seed, got shape {x.shape}, "
+                f"{np.count_nonzero(~np.isfinite(x))} of {x.size} NaN or infinite."
             )
     return arrays
 
@@ -111,19 +112,19 @@ def plot_return_distributions(
     objective: str | None = None,
 ) -> "Axes":
     """
-    Distributions of episode returns: a line is the mean over seeds, its band their range (minimum to maximum).
+    Plot distributions of episode returns: each line is the mean over seeds, the band their range (minimum to maximum).
 
-    ``kind="quantiles"`` draws quantile functions: the area under a line left of ``tail``, divided by ``tail``, is the CVaR at
-    that level. ``kind="ecdf"`` draws distribution functions, the same picture with its axes exchanged.
+    ``kind="quantiles"`` draws quantile functions: the area under a line left of ``tail``, divided by ``tail``, is the CVaR of
+    that level. ``kind="ecdf"`` draws distribution functions, the same curves with the axes exchanged.
 
-    :param distributions: for each label a :class:`ReturnDistribution`, or one of each seed, or the returns of each seed,
-        arrays of shape ``(n_episodes,)``
+    :param distributions: for each label a :class:`ReturnDistribution`, or a list with the :class:`ReturnDistribution` or the
+        returns of each seed, shape ``(n_episodes,)``
     :param tail: level up to which the background is shaded; 0 for none
     :param ax: axes to draw on; new ones if ``None``
     :param kind: ``"quantiles"`` or ``"ecdf"``
-    :param objective: mark its value (mean over seeds) by a dotted line for each label, e.g. ``"cvar:0.25"``
+    :param objective: draw its value (mean over seeds) as a dotted line for each label, e.g. ``"cvar:0.25"``
     :return: the axes
-    :raises ValueError: if ``kind`` is unknown, or the returns of a label are not given by seed
+    :raises ValueError: if ``kind`` is unknown, the returns of a label are not given by seed, or one is not finite
     """
     if kind not in ("quantiles", "ecdf"):
         raise ValueError(f"kind = {kind!r} must be 'quantiles' or 'ecdf'.")
@@ -142,7 +143,7 @@ def plot_return_distributions(
             per_seed = np.stack([np.searchsorted(np.sort(x), points, side="right") / len(x) for x in samples])
         _line_and_band(ax, levels if kind == "quantiles" else points, *mean_and_range(per_seed), label, index)
         if objective is not None:
-            value = float(np.mean([lstatistic(x, objective) for x in samples]))
+            value = float(np.mean([objective_value(x, objective) for x in samples]))
             mark(value, color=line_style(index)["color"], linestyle=":", linewidth=1, label=None if index else objective)
     if kind == "quantiles":
         ax.set(xlim=(0, 1), xlabel="fraction of episodes", ylabel="episode return")
@@ -156,27 +157,35 @@ def learning_curve(
     timesteps: ArrayLike, returns: ArrayLike, grid: ArrayLike, objective: str = "mean", window: int = 100
 ) -> np.ndarray:
     """
-    A statistic of the latest training episodes along training.
+    A statistic of the most recent training episodes over time steps.
 
-    :param timesteps: when each episode ended, shape ``(n_episodes,)``, ascending
-    :param returns: its return, shape ``(n_episodes,)``
-    :param grid: time steps at which the statistic is taken, shape ``(n_points,)``
+    :param timesteps: time step at which each episode ended, shape ``(n_episodes,)``, ascending
+    :param returns: their returns, shape ``(n_episodes,)``
+    :param grid: time steps at which the statistic is computed, shape ``(n_points,)``
     :param objective: the statistic, any objective of :mod:`sb3_ordergrad.lstatistics`
-    :param window: number of latest episodes it is taken over
-    :return: shape ``(n_points,)``; NaN before a fifth of the window has been played
+    :param window: number of recent episodes from which it is computed
+    :return: shape ``(n_points,)``; NaN before a fifth of the window is finished
     """
     returns = np.asarray(returns, dtype=np.float64)
     counts = np.searchsorted(np.asarray(timesteps), np.asarray(grid), side="right")
     least = max(1, window // 5)
-    return np.array([float(lstatistic(returns[max(0, n - window) : n], objective)) if n >= least else np.nan for n in counts])
+    return np.array(
+        [float(objective_value(returns[max(0, n - window) : n], objective)) if n >= least else np.nan for n in counts]
+    )
 
 
-def _read_curve(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+def _read_curve(label: str, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(curve, (str, os.PathLike)):
-        with np.load(curve) as log:
-            return log["timesteps"], log["results"]
-    timesteps, returns = curve
-    return np.asarray(timesteps), np.asarray(returns, dtype=np.float64)
+        log = read_evaluations(curve)
+        curve = log["timesteps"], log["results"]
+    timesteps, returns = (np.asarray(array, dtype=np.float64) for array in curve)
+    is_pair = timesteps.ndim == 1 and returns.ndim in (1, 2) and len(timesteps) == len(returns)
+    if not is_pair or not np.isfinite(timesteps).all() or not np.isfinite(returns).all():
+        raise ValueError(
+            f"{label!r} needs time steps (n,) with returns (n,) or (n, n_eval_episodes), all finite, for each seed; got the "
+            f"shapes {timesteps.shape} and {returns.shape}."
+        )
+    return timesteps, returns
 
 
 def plot_learning_curves(
@@ -188,29 +197,29 @@ def plot_learning_curves(
     k: int | None = None,
 ) -> "Axes":
     """
-    A statistic of returns over time steps, with a line for each label and a band over its seeds.
+    Plot a statistic of returns over time steps, one line for each label and a band over its seeds.
 
-    Evaluations (SB3's ``evaluations.npz``) give the statistic of each evaluation at the time steps that all seeds of a label
-    have; training episodes give that of the latest ``window`` episodes.
+    For evaluations (SB3's ``evaluations.npz``) it is the statistic of each evaluation, at the time steps that all seeds of a
+    label share; for training episodes the statistic of the most recent ``window`` episodes.
 
-    :param curves: for each label and each seed a file ``evaluations.npz``, or a pair (time steps, returns): returns of shape
+    :param curves: for each label and each seed a file ``evaluations.npz`` or a pair (time steps, returns): returns of shape
         ``(n, n_eval_episodes)`` are evaluations, ``(n,)`` training episodes with the time steps at which they ended
     :param objective: the statistic, e.g. ``"mean"`` or ``"cvar:0.25"``
-    :param window: number of latest training episodes it is taken over; evaluations do not use it
+    :param window: number of recent training episodes; not used for evaluations
     :param ax: axes to draw on; new ones if ``None``
     :param aggregate: ``"mean"``: mean over seeds with their range; ``"iqm"``: interquartile mean over seeds with 95 %
         intervals of a stratified bootstrap, see :func:`interquartile_mean`
-    :param k: sample size of the objective of an evaluation; the whole evaluation if ``None``
+    :param k: sample size of the objective of an evaluation; ``None`` for the objective of all its returns
     :return: the axes
-    :raises ValueError: if ``aggregate`` is unknown, evaluations and training episodes are mixed, or the seeds of a label have
-        no time step in common
+    :raises ValueError: if ``aggregate`` is unknown, a curve is not finite, a file is damaged, evaluations and training
+        episodes are mixed, or the seeds of a label have no time step in common
     """
     if aggregate not in ("mean", "iqm"):
         raise ValueError(f"aggregate = {aggregate!r} must be 'mean' or 'iqm'.")
-    by_label = {label: [_read_curve(curve) for curve in seeds] for label, seeds in curves.items()}
+    by_label = {label: [_read_curve(label, curve) for curve in seeds] for label, seeds in curves.items()}
     dimensions = {returns.ndim for seeds in by_label.values() for _, returns in seeds}
     if len(dimensions) > 1:
-        raise ValueError("Evaluations and training episodes do not belong into one picture: draw them on axes of their own.")
+        raise ValueError("Evaluations and training episodes cannot share axes: plot them separately.")
     of_evaluations = dimensions == {2}
     ax = new_axes(ax)
     ends = [timesteps[-1] for seeds in by_label.values() for timesteps, _ in seeds if len(timesteps)]
@@ -246,5 +255,5 @@ def _at_common_steps(
         raise ValueError(
             f"The seeds of {label!r} have no evaluation at the same time step: use the same eval_freq and n_envs."
         )
-    values = [lstatistic(results[np.searchsorted(timesteps, common)], objective, k) for timesteps, results in seeds]
+    values = [objective_value(results[np.searchsorted(timesteps, common)], objective, k) for timesteps, results in seeds]
     return common, np.stack(values)

@@ -1,5 +1,6 @@
-"""Play evaluation episodes with any Stable-Baselines3 model."""
+"""Run evaluation episodes with any Stable-Baselines3 model."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch as th
+from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, is_vecenv_wrapped, unwrap_vec_normalize
@@ -17,7 +19,7 @@ from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 
 @contextmanager
 def _frozen_normalization(env: VecEnv) -> Iterator[None]:
-    """Neither update the running statistics of a ``VecNormalize`` nor normalise its rewards; restore both on leaving."""
+    """Stop a ``VecNormalize`` from updating its statistics and from normalizing rewards; restore both settings on exit."""
     vec_normalize = unwrap_vec_normalize(env)
     if vec_normalize is None:
         yield
@@ -30,6 +32,67 @@ def _frozen_normalization(env: VecEnv) -> Iterator[None]:
         vec_normalize.training, vec_normalize.norm_reward = before
 
 
+def needs_action_masks(model: PolicyPredictor, env: VecEnv) -> bool:
+    """
+    Whether ``predict`` takes action masks, as that of sb3-contrib's ``MaskablePPO`` does.
+
+    :param model: the model
+    :param env: the environment in which it is evaluated
+    :raises ValueError: if ``predict`` takes masks and the environment has none
+    """
+    needs_masks = "action_masks" in inspect.signature(model.predict).parameters
+    if needs_masks and not env.has_attr("action_masks"):
+        raise ValueError(
+            f"{type(model).__name__} takes action masks, but the evaluation environment has no method action_masks(): "
+            "wrap it in sb3_contrib.common.wrappers.ActionMasker, as in training."
+        )
+    return needs_masks
+
+
+class EvaluatedModel:
+    """
+    A model whose ``predict`` passes the action masks of ``MaskablePPO`` and redraws the noise of gSDE when an episode begins.
+
+    SB3's ``predict`` does neither: with gSDE all episodes would share one draw of the noise. All other attributes are those of
+    the model.
+
+    :param model: anything with SB3's ``predict``
+    :param env: the environment in which it is evaluated
+    :raises ValueError: if the model takes action masks and the environment has none
+    """
+
+    def __init__(self, model: PolicyPredictor, env: VecEnv) -> None:
+        self.model, self.env = model, env
+        self.needs_masks = needs_action_masks(model, env)
+        self.policy: Any = getattr(model, "policy", model)
+        # Off-policy algorithms keep the distribution in the actor
+        distribution = getattr(getattr(self.policy, "actor", self.policy), "action_dist", None)
+        self.noise = distribution if isinstance(distribution, StateDependentNoiseDistribution) else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> Any:
+        if self.noise is not None and not deterministic and np.any(episode_start):
+            self.policy.reset_noise(self.env.num_envs)
+        kwargs = {"state": state, "episode_start": episode_start, "deterministic": deterministic}
+        if self.needs_masks:
+            kwargs["action_masks"] = np.stack(self.env.env_method("action_masks"))
+        return self.model.predict(observation, **kwargs)
+
+    @contextmanager
+    def restored_noise(self) -> Iterator[None]:
+        """Restore the noise of gSDE on exit, so that a training that evaluates in a callback continues with its own."""
+        if self.noise is None:
+            yield
+            return
+        before = self.noise.exploration_mat, self.noise.exploration_matrices
+        try:
+            yield
+        finally:
+            self.noise.exploration_mat, self.noise.exploration_matrices = before
+
+
 def evaluate_distribution(
     model: PolicyPredictor,
     env: gym.Env | VecEnv,
@@ -39,40 +102,44 @@ def evaluate_distribution(
     progress_bar: bool = False,
 ) -> ReturnDistribution:
     """
-    Play whole episodes and collect their raw returns.
+    Run complete episodes and collect their raw returns.
 
-    Every environment of a vector plays a number of episodes fixed beforehand, so short episodes are not favoured.
-    Under ``Monitor`` or ``VecMonitor`` the returns are the monitor's (6 decimals), otherwise sums of the rewards that
-    ``env`` gives; those of a ``VecNormalize`` are never normalised, and its statistics stay as they are.
+    Each environment of a vector runs a fixed number of episodes, so that short episodes are not over-represented.
+    Under ``Monitor`` or ``VecMonitor`` the returns are the monitor's (6 decimals), otherwise sums of the rewards of ``env``,
+    without the normalization of a ``VecNormalize``, whose statistics do not change. Action masks are passed to
+    sb3-contrib's ``MaskablePPO``. With gSDE the exploration noise is redrawn when an episode begins, and restored at the end.
 
-    :param model: anything with SB3's ``predict``
+    :param model: anything with SB3's ``predict``, e.g. an algorithm or a policy
     :param env: the environment; it is reset
     :param n_eval_episodes: number of episodes
-    :param deterministic: play the mode of the policy; by default its samples, since that is what was trained
-    :param seed: seed of the environments and of the sampled actions (not of the random actions of DQN's exploration, which
-        come from NumPy's global generator); the global state of torch's generator is restored
-    :param progress_bar: show the finished episodes with tqdm
+    :param deterministic: use the mode of the policy instead of sampled actions
+    :param seed: seed of the environments and of the sampled actions (except DQN's random actions, which use NumPy's global
+        generator); the state of torch's generator is restored. Without a seed, sampled actions use torch's global generator,
+        as in SB3's ``evaluate_policy``
+    :param progress_bar: show the number of finished episodes with tqdm
     :return: returns and lengths, ordered by environment, then by time
-    :raises ValueError: if ``n_eval_episodes`` is below 1, or a return is not finite
+    :raises ValueError: if ``n_eval_episodes`` is below 1, a return is not finite, or a model that takes action masks is
+        evaluated in an environment without them
     """
     if n_eval_episodes < 1:
-        raise ValueError(f"n_eval_episodes = {n_eval_episodes} must be at least 1: ask for one episode or more.")
+        raise ValueError(f"n_eval_episodes = {n_eval_episodes} must be at least 1.")
     if not isinstance(env, VecEnv):
         single_env = env
         env = DummyVecEnv([lambda: single_env])
-    with _frozen_normalization(env), th.random.fork_rng(enabled=seed is not None):
+    evaluated = EvaluatedModel(model, env)
+    with _frozen_normalization(env), evaluated.restored_noise(), th.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             th.manual_seed(seed)
             env.seed(seed)
-        episodes = _play(model, env, n_eval_episodes, deterministic, progress_bar)
+        episodes = _run_episodes(evaluated, env, n_eval_episodes, deterministic, progress_bar)
     returns, lengths = zip(*(episode for per_env in episodes for episode in per_env), strict=True)
     return ReturnDistribution(np.array(returns, dtype=np.float64), np.array(lengths, dtype=np.int64))
 
 
-def _play(
+def _run_episodes(
     model: PolicyPredictor, env: VecEnv, n_episodes: int, deterministic: bool, progress_bar: bool
 ) -> list[list[tuple[float, int]]]:
-    """(return, length) of each finished episode, for each environment up to its quota."""
+    """(return, length) of the first finished episodes of each environment."""
     n_envs = env.num_envs
     quotas = [(n_episodes + i) // n_envs for i in range(n_envs)]
     episodes: list[list[tuple[float, int]]] = [[] for _ in range(n_envs)]
@@ -81,18 +148,14 @@ def _play(
     obs: Any = env.reset()
     states: Any = None
     episode_starts = np.ones(n_envs, dtype=bool)
-    # SB3's predict never redraws the noise of gSDE: all episodes would share a single draw
-    redraw_noise = getattr(model, "use_sde", False) and not deterministic
     with tqdm(total=n_episodes, unit="episode", disable=not progress_bar) as bar:
         while any(len(done) < quota for done, quota in zip(episodes, quotas, strict=True)):
-            if redraw_noise and episode_starts.any():
-                model.policy.reset_noise(n_envs)  # type: ignore[attr-defined]
             actions, states = model.predict(obs, state=states, episode_start=episode_starts, deterministic=deterministic)
             obs, rewards, episode_starts, infos = env.step(actions)
             sums += rewards
             lengths += 1
             for i in np.flatnonzero(episode_starts):
-                # Some wrappers end an episode early (a lost life): under a monitor only its record is an episode
+                # Some wrappers end an episode early (a lost life): under a monitor only its record counts
                 record = infos[i].get("episode") if monitored else {"r": sums[i], "l": lengths[i]}
                 if record is not None and len(episodes[i]) < quotas[i]:
                     episodes[i].append((float(record["r"]), int(record["l"])))

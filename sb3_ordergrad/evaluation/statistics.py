@@ -1,7 +1,7 @@
 """Statistics of evaluation returns and their bootstrap intervals over training seeds.
 
-Every statistic here is linear in the sorted sample, ``sum_m w_m x_(m)`` with weights of the order statistics from
-:mod:`sb3_ordergrad.lstatistics`: what is reported is the same functional that the algorithms train.
+Every statistic is linear in the sorted sample, ``sum_m w_m x_(m)``. The weights come from :mod:`sb3_ordergrad.lstatistics`, so
+that evaluation and training use the same definitions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sb3_ordergrad.evaluation.intervals import Interval
 from sb3_ordergrad.lstatistics import LStatistic, rank_weights
 
-# Column of a table: (objective, sample size). Without a sample size the statistic is that of the sample itself.
+# Column of a table: (objective, sample size k); with k = None the objective of all returns
 SUMMARY: dict[str, tuple[str, int | None]] = {
     "mean": ("mean", None),
     "CVaR_0.1": ("cvar:0.1", None),
@@ -23,19 +23,19 @@ SUMMARY: dict[str, tuple[str, int | None]] = {
 }
 
 
-def order_weights(objective: str, n: int, k: int | None = None) -> np.ndarray:
+def objective_weights(objective: str, n: int, k: int | None = None) -> np.ndarray:
     """
-    Weights of the order statistics of ``n`` returns, ascending.
+    Weights of ``n`` sorted returns whose weighted sum is the value of an objective.
 
-    :param objective: an objective as in :mod:`sb3_ordergrad.lstatistics`, e.g. ``"cvar:0.25"``
+    :param objective: an objective of :mod:`sb3_ordergrad.lstatistics`, e.g. ``"cvar:0.25"``
     :param n: number of returns
-    :param k: sample size; ``None`` applies the objective to the sample itself (k = n), otherwise the weights are
-        those of the unbiased estimate of the objective of ``k`` fresh returns (the average over all k-subsets)
-    :return: float64, shape ``(n,)``
+    :param k: sample size: weights of the unbiased estimate of the objective of ``k`` returns (the average over all subsets of
+        ``k`` returns); ``None`` for the objective of all ``n`` returns
+    :return: float64, shape ``(n,)``, lowest return first
     :raises ValueError: if there are fewer than ``k`` returns, or none
     """
     if n < 1:
-        raise ValueError("There are no returns: a statistic needs at least 1; evaluate more episodes.")
+        raise ValueError("There are no returns, a statistic needs at least 1: evaluate more episodes.")
     if k is None or k == n:
         return rank_weights(objective, n)
     if not 1 <= k < n:
@@ -43,44 +43,44 @@ def order_weights(objective: str, n: int, k: int | None = None) -> np.ndarray:
     return np.asarray(LStatistic(n, k, objective).value_weights)
 
 
-def lstatistic(x: ArrayLike, objective: str, k: int | None = None) -> np.ndarray:
+def objective_value(x: ArrayLike, objective: str, k: int | None = None) -> np.ndarray:
     """
-    Value of an objective on samples along the last axis (see :func:`order_weights`).
+    Value of an objective of the returns along the last axis.
 
     :param x: returns, shape ``(..., n)``
     :param objective: an objective, e.g. ``"cvar:0.25"`` or ``"mean - 0.5*gini"``
-    :param k: sample size the objective refers to; the whole sample if ``None``
+    :param k: sample size: unbiased estimate of the objective of ``k`` returns; ``None`` for the objective of all ``n`` returns
     :return: float64, shape ``(...)``
     :raises ValueError: if ``x`` is empty, not finite, or smaller than ``k``
     """
     x = np.asarray(x, dtype=np.float64)
     if x.ndim == 0:
-        raise ValueError("A single number is no sample: pass an array of returns with at least one axis.")
+        raise ValueError("Got a single number: pass an array of returns with at least one axis.")
     if not np.isfinite(x).all():
-        raise ValueError("Returns must be finite, got NaN or infinity: look for a broken reward in the environment.")
-    return np.asarray(np.sort(x, axis=-1) @ order_weights(objective, x.shape[-1], k))
+        raise ValueError("Returns must be finite, got NaN or infinity: check the rewards of the environment.")
+    return np.asarray(np.sort(x, axis=-1) @ objective_weights(objective, x.shape[-1], k))
 
 
 def cvar(x: ArrayLike, level: float) -> np.ndarray:
     """
-    Mean of the lowest ``level * n`` returns; the last one counts fractionally, so that no level is rounded up.
+    CVaR: mean of the lowest ``level * n`` returns, the last of them with a fractional weight.
 
     :param x: returns, shape ``(..., n)``
     :param level: fraction of the returns in the tail, in (0, 1]
     :return: shape ``(...)``
     """
-    return lstatistic(x, f"cvar:{float(level)}")
+    return objective_value(x, f"cvar:{float(level)}")
 
 
-def var(x: ArrayLike, level: float) -> np.ndarray:
+def value_at_risk(x: ArrayLike, level: float) -> np.ndarray:
     """
-    Value at risk: the ``level`` quantile of the returns with Hazen's plotting position, ``numpy.quantile(method="hazen")``.
+    Value at risk (VaR): the ``level`` quantile with Hazen's plotting position, ``numpy.quantile(method="hazen")``.
 
     :param x: returns, shape ``(..., n)``
     :param level: probability, in (0, 1)
     :return: shape ``(...)``
     """
-    return lstatistic(x, f"var:{float(level)}")
+    return objective_value(x, f"var:{float(level)}")
 
 
 def median(x: ArrayLike) -> np.ndarray:
@@ -90,7 +90,7 @@ def median(x: ArrayLike) -> np.ndarray:
     :param x: returns, shape ``(..., n)``
     :return: shape ``(...)``
     """
-    return lstatistic(x, "median")
+    return objective_value(x, "median")
 
 
 def best_of(x: ArrayLike, k: int) -> np.ndarray:
@@ -101,19 +101,19 @@ def best_of(x: ArrayLike, k: int) -> np.ndarray:
     :param k: number of attempts
     :return: shape ``(...)``
     """
-    return lstatistic(x, "max", k)
+    return objective_value(x, "max", k)
 
 
 def summary_weights(n: int, statistics: Mapping[str, tuple[str, int | None]] | None = None) -> np.ndarray:
     """
-    Weights of the order statistics for a set of statistics, so that all of them cost one sort.
+    Weights of ``n`` sorted returns for several statistics, which then need a single sort.
 
     :param n: number of returns
     :param statistics: objective and sample size by name; :data:`SUMMARY` by default
     :return: shape ``(n, number of statistics)``
     """
     statistics = SUMMARY if statistics is None else statistics
-    return np.stack([order_weights(objective, n, k) for objective, k in statistics.values()], axis=-1)
+    return np.stack([objective_weights(objective, n, k) for objective, k in statistics.values()], axis=-1)
 
 
 def _seed_values(samples: Sequence[np.ndarray], statistics: Mapping[str, tuple[str, int | None]]) -> np.ndarray:
@@ -128,7 +128,7 @@ def _replicates(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """
-    Hierarchical bootstrap: for each resampled seed its episodes are resampled too.
+    Hierarchical bootstrap: resample the episodes of each resampled seed.
 
     :param samples: returns of each seed
     :param seed_choices: resampled seeds, shape ``(n_resamples, n_seeds)``
@@ -137,7 +137,7 @@ def _replicates(
     total = np.zeros((len(seed_choices), len(statistics)))
     for seed, x in enumerate(samples):
         weights = summary_weights(len(x), statistics)
-        # A seed that was drawn twice gets two independent resamples of its episodes
+        # A seed that was drawn twice has two independent resamples of its episodes
         for slot in range(seed_choices.shape[1]):
             rows = np.flatnonzero(seed_choices[:, slot] == seed)
             draws = rng.choice(x, size=(len(rows), len(x)))
@@ -154,7 +154,7 @@ def _intervals(values: np.ndarray, replicates: np.ndarray, names: Sequence[str],
 def _check_samples(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
     arrays = [np.asarray(x, dtype=np.float64) for x in samples]
     if not arrays:
-        raise ValueError("There are 0 seeds: a bootstrap over seeds needs at least 1 array of returns.")
+        raise ValueError("There are 0 seeds, a bootstrap over seeds needs at least 1 array of returns.")
     for i, x in enumerate(arrays):
         if x.ndim != 1 or not np.isfinite(x).all():
             raise ValueError(f"Returns of seed number {i} must be finite and of shape (n,), got shape {x.shape}.")
@@ -169,17 +169,17 @@ def bootstrap_over_seeds(
     seed: int = 0,
 ) -> dict[str, Interval]:
     """
-    Statistics averaged over training seeds with percentile bootstrap intervals.
+    Statistics averaged over training seeds, with percentile bootstrap intervals.
 
-    The estimate is ``(1/S) sum_s T(x_s)``: the statistic of each policy, averaged over policies. A resample draws S seeds
-    with replacement and, within each, as many episodes as that seed has. With one seed the interval covers the
-    evaluation noise alone; with few seeds it is too narrow, as every bootstrap is.
+    The estimate is ``(1/S) sum_s T(x_s)``: the statistic T of the policy of each seed, averaged over S seeds. A resample draws
+    S seeds with replacement and, for each, as many of its episodes as it has. With one seed the interval reflects the
+    evaluation noise only; with few seeds it is too narrow, as for any bootstrap.
 
     :param samples: for each seed its returns, shape ``(n_s,)``
     :param statistics: objective and sample size by name; :data:`SUMMARY` by default
     :param n_resamples: number of bootstrap resamples
-    :param confidence: coverage aimed at
-    :param seed: seed of the resampling, so that a table can be reproduced
+    :param confidence: nominal coverage
+    :param seed: seed of the resampling
     :return: an :class:`Interval` for each statistic
     :raises ValueError: if there is no seed, or a sample is not finite or smaller than a statistic needs
     """
@@ -202,14 +202,14 @@ def bootstrap_difference(
     """
     Difference of seed-averaged statistics, ``samples`` minus ``reference``, with percentile bootstrap intervals.
 
-    Seeds that both have are paired: they are drawn together, and seeds of one side alone are left out. Without a
-    common seed the two sides are resampled independently. Episodes are always resampled independently.
+    Seeds in both are paired: they are drawn together, and all other seeds are left out. Without a common seed the two are
+    resampled independently. Episodes are always resampled independently.
 
     :param samples: returns by seed
     :param reference: returns by seed that are subtracted
     :param statistics: objective and sample size by name; :data:`SUMMARY` by default
     :param n_resamples: number of bootstrap resamples
-    :param confidence: coverage aimed at
+    :param confidence: nominal coverage
     :param seed: seed of the resampling
     :return: an :class:`Interval` for each statistic
     :raises ValueError: as :func:`bootstrap_over_seeds`

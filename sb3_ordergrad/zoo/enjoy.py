@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from sb3_ordergrad.evaluation import SUMMARY
-from sb3_ordergrad.evaluation.statistics import lstatistic
+from sb3_ordergrad.evaluation.statistics import objective_value
 
 
 class ReturnRecorder(VecEnvWrapper):
@@ -42,7 +42,7 @@ def statistics(returns: Sequence[float]) -> dict[str, float]:
     """
     n = len(returns)
     return {
-        name: float(lstatistic(returns, objective, k)) if n >= (k or 1) else float("nan")
+        name: float(objective_value(returns, objective, k)) if n >= (k or 1) else float("nan")
         for name, (objective, k) in SUMMARY.items()
     }
 

@@ -1,4 +1,4 @@
-"""The callback keeps the best model by the objective, resumes, and is otherwise SB3's EvalCallback."""
+"""The callback selects the best model by the objective, resumes, and is otherwise SB3's EvalCallback."""
 
 import pickle
 from pathlib import Path
@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
-from gymnasium.wrappers import RescaleAction
+from gymnasium.wrappers import RescaleAction, ReshapeObservation, TimeAwareObservation
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import (
     EvalCallback,
@@ -147,6 +147,24 @@ def test_another_number_of_episodes_cannot_be_continued(tmp_path: Path) -> None:
         model.learn(10, callback=make_callback(tmp_path, SCRIPT, n_eval_episodes=5), reset_num_timesteps=False)
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "missing array"])
+def test_damaged_evaluations_are_named(tmp_path: Path, damage: str) -> None:
+    model = make_model()
+    model.learn(20, callback=make_callback(tmp_path, SCRIPT))
+    path = tmp_path / "evaluations.npz"
+    content = path.read_bytes()
+    if damage == "missing array":
+        np.savez(path, timesteps=[10], results=[[1.0] * 4])
+    else:
+        path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"10, 20"}[damage])
+    with pytest.raises(ValueError, match=r"evaluations\.npz is damaged.*delete it"):
+        model.learn(10, callback=make_callback(tmp_path, SCRIPT), reset_num_timesteps=False)
+    # What the message suggests
+    path.unlink()
+    model.learn(10, callback=make_callback(tmp_path, SCRIPT), reset_num_timesteps=False)
+    assert np.load(path)["timesteps"].tolist() == [30]
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -244,6 +262,22 @@ def test_environments_made_like_those_of_the_training(tmp_path: Path) -> None:
     assert isinstance(inner, ReturnToDate) and inner.scale == 0.1
     assert isinstance(inner.env, Monitor)
     assert inner.unwrapped.g == 5.0
+
+
+@pytest.mark.parametrize("channels_order", ["first", "last", None])
+@pytest.mark.parametrize("dict_observations", [False, True])
+def test_frames_are_stacked_in_the_same_order(channels_order: str | None, dict_observations: bool) -> None:
+    def make() -> gym.Env:
+        env: gym.Env = ReshapeObservation(gym.make("CartPole-v1"), (2, 2))
+        return TimeAwareObservation(env, flatten=False) if dict_observations else env
+
+    order: Any = {"obs": channels_order, "time": "last"} if dict_observations else channels_order
+    training_env = VecFrameStack(DummyVecEnv([make] * 2), 3, order)
+    new = like_training_env(training_env, 2)
+    first, second = training_env.stacked_obs, new.stacked_obs
+    if dict_observations:
+        first, second = (stacked.sub_stacked_observations["obs"] for stacked in (first, second))
+    assert first.stacked_shape == second.stacked_shape and first.channels_first == second.channels_first
 
 
 def test_makers_travel_to_other_processes() -> None:

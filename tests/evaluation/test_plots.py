@@ -1,4 +1,4 @@
-"""What the pictures show is what was computed."""
+"""The plots show what was computed."""
 
 from pathlib import Path
 from typing import Any
@@ -162,9 +162,13 @@ def test_rank_weights_and_influence() -> None:
     ("draw", "message"),
     [
         (lambda: plot_return_distributions({"a": [np.ones(3)]}, kind="pdf"), "kind = 'pdf' must be"),
-        (lambda: plot_return_distributions({"a": np.ones(3)}), "'a' needs a list with an array of returns"),
+        (lambda: plot_return_distributions({"a": np.ones(3)}), "'a' needs a list with an array of finite returns"),
+        (lambda: plot_return_distributions({"a": [[1.0, np.nan]]}), "1 of 2 NaN or infinite"),
+        (lambda: plot_learning_curves({"a": [([1, 2], [np.nan, 1.0])]}), "all finite"),
+        (lambda: plot_learning_curves({"a": [([1, np.inf], [1.0, 1.0])]}), "all finite"),
+        (lambda: plot_learning_curves({"a": [([1, 2], [1.0])]}), r"shapes \(2,\) and \(1,\)"),
         (lambda: plot_learning_curves({}, aggregate="median"), "aggregate = 'median' must be"),
-        (lambda: plot_learning_curves({"a": [([1], [2.0]), ([1], [[2.0]])]}), "axes of their own"),
+        (lambda: plot_learning_curves({"a": [([1], [2.0]), ([1], [[2.0]])]}), "plot them separately"),
         (lambda: plot_learning_curves({"a": [([1], [[2.0]]), ([2], [[2.0]])]}, ax=Figure().subplots()), "seeds of 'a'"),
         (lambda: plot_rank_weights("max", 8, group_size=8), "k = 8 must be at most group_size - 1"),
     ],

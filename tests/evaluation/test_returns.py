@@ -1,4 +1,4 @@
-"""Evaluation episodes: raw returns, no favour to short ones, nothing changed behind the caller's back."""
+"""Evaluation episodes: raw returns, no bias to short episodes, and the training is left as it was."""
 
 from typing import Any
 
@@ -6,10 +6,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from toy_envs import assert_same_parameters
 
 from sb3_ordergrad.evaluation import ReturnDistribution, cvar, evaluate_distribution
 
@@ -84,19 +86,45 @@ def test_seed_decides_everything_and_leaves_torch_alone() -> None:
     assert not np.array_equal(first.returns, other.returns)
 
 
-def test_noise_of_gsde_is_redrawn_between_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = gym.make("Pendulum-v1")
-    sde_model = PPO("MlpPolicy", env, use_sde=True, seed=0, device="cpu")
+@pytest.mark.parametrize("algorithm", [PPO, SAC])
+@pytest.mark.parametrize("of_policy", [False, True])
+def test_noise_of_gsde_is_redrawn_between_episodes(algorithm: Any, of_policy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gym.make("Pendulum-v1", max_episode_steps=5)
+    model = algorithm("MlpPolicy", env, use_sde=True, seed=0, device="cpu")
+    policy = model.policy
+    evaluated = policy if of_policy else model
     draws = []
-    reset_noise = sde_model.policy.reset_noise
-    monkeypatch.setattr(sde_model.policy, "reset_noise", lambda n_envs: (draws.append(n_envs), reset_noise(n_envs)))
-    first = evaluate_distribution(sde_model, env, n_eval_episodes=3, seed=2)
+    reset_noise = policy.reset_noise
+    monkeypatch.setattr(policy, "reset_noise", lambda n_envs: (draws.append(n_envs), reset_noise(n_envs)))
+    first = evaluate_distribution(evaluated, env, n_eval_episodes=3, seed=2)
     assert draws == [1, 1, 1]
-    second = evaluate_distribution(sde_model, env, n_eval_episodes=3, seed=2)
+    second = evaluate_distribution(evaluated, env, n_eval_episodes=3, seed=2)
     np.testing.assert_array_equal(first.returns, second.returns)
     draws.clear()
-    evaluate_distribution(sde_model, env, n_eval_episodes=1, deterministic=True)
+    evaluate_distribution(evaluated, env, n_eval_episodes=1, deterministic=True)
     assert draws == []
+
+
+class EvaluateOften(BaseCallback):
+    """Evaluate in the middle of every rollout."""
+
+    def _on_step(self) -> bool:
+        if self.n_calls % 5 == 3:
+            evaluate_distribution(self.model, gym.make("Pendulum-v1", max_episode_steps=3), n_eval_episodes=2, seed=0)
+        return True
+
+
+@pytest.mark.parametrize("algorithm", [PPO, SAC])
+def test_an_evaluation_does_not_change_a_training_with_gsde(algorithm: Any) -> None:
+    settings = (
+        {"n_steps": 16, "batch_size": 16} if algorithm is PPO else {"learning_starts": 4, "batch_size": 4, "train_freq": 8}
+    )
+    models = []
+    for callback in (None, EvaluateOften()):
+        env = DummyVecEnv([lambda: Monitor(gym.make("Pendulum-v1"))] * 2)
+        model = algorithm("MlpPolicy", env, use_sde=True, seed=0, device="cpu", policy_kwargs={"net_arch": [8]}, **settings)
+        models.append(model.learn(48, callback=callback))
+    assert_same_parameters(*models)
 
 
 def test_agrees_with_evaluate_policy() -> None:
@@ -115,9 +143,9 @@ def test_statistics_of_a_distribution() -> None:
     assert distribution.mean() == 7.5
     assert distribution.median() == pytest.approx(7.5)
     assert distribution.cvar(0.25) == pytest.approx(1.5)
-    assert distribution.var(0.5) == pytest.approx(7.5)
+    assert distribution.value_at_risk(0.5) == pytest.approx(7.5)
     assert distribution.best_of(16) == pytest.approx(15.0)
-    assert distribution.lstatistic("mean - cvar:0.25") == pytest.approx(7.5 - float(cvar(x, 0.25)))
+    assert distribution.objective_value("mean - cvar:0.25") == pytest.approx(7.5 - float(cvar(x, 0.25)))
 
 
 def test_no_episodes_is_an_error(model: PPO) -> None:

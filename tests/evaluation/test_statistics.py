@@ -13,9 +13,9 @@ from sb3_ordergrad.evaluation import (
     cvar,
     median,
     summary_weights,
-    var,
+    value_at_risk,
 )
-from sb3_ordergrad.evaluation.statistics import lstatistic
+from sb3_ordergrad.evaluation.statistics import objective_value
 
 RETURNS = np.random.default_rng(0).normal(size=37)
 
@@ -33,13 +33,13 @@ def test_known_values() -> None:
     x = np.arange(10, 0, -1)
     assert cvar(x, 0.25) == pytest.approx((1 + 2 + 0.5 * 3) / 2.5)
     assert median(x) == pytest.approx(5.5)
-    assert var(x, 0.1) == pytest.approx(1.5)
+    assert value_at_risk(x, 0.1) == pytest.approx(1.5)
     assert best_of(x, 10) == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.1, 0.5, 0.9])
 def test_var_is_hazens_quantile(level: float) -> None:
-    assert var(RETURNS, level) == pytest.approx(np.quantile(RETURNS, level, method="hazen"), abs=1e-12)
+    assert value_at_risk(RETURNS, level) == pytest.approx(np.quantile(RETURNS, level, method="hazen"), abs=1e-12)
 
 
 def test_median_is_numpys() -> None:
@@ -77,7 +77,7 @@ def test_summary_weights_add_up_to_one() -> None:
 )
 def test_errors(x: np.ndarray, k: int | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        lstatistic(x, "max", k)
+        objective_value(x, "max", k)
 
 
 def test_one_seed_gives_the_interval_of_the_evaluation() -> None:

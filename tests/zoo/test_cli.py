@@ -18,7 +18,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import load_results
 
 from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC
-from sb3_ordergrad.evaluation.statistics import lstatistic
+from sb3_ordergrad.evaluation.statistics import objective_value
 from sb3_ordergrad.zoo import cli
 from sb3_ordergrad.zoo.enjoy import ReturnRecorder, statistics
 from sb3_ordergrad.zoo.manager import OrderExperimentManager
@@ -133,7 +133,7 @@ def test_return_to_date_and_normalisation_in_train_and_enjoy(capsys: pytest.Capt
     assert len(returns) == 5
     assert f"Mean reward: {returns.mean():.2f}" in "\n".join(lines)
     # best of 8 needs 8 episodes
-    tail = float(lstatistic(returns, "cvar:0.1"))
+    tail = float(objective_value(returns, "cvar:0.1"))
     assert lines[-1].startswith(f"Returns of 5 episodes: mean {returns.mean():.2f}, CVaR_0.1 {tail:.2f}, ")
     assert "best-of-8" not in lines[-1]
     zoo("enjoy", *options, "-n", 400, "--no-render", "--verbose", 0)
@@ -153,8 +153,8 @@ def test_benchmark_has_our_columns(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     table = dict(zip(header, row, strict=True))
     assert table["algo"] == "ordera2c"
     assert float(table["mean_reward"]) == pytest.approx(returns.mean(), abs=1e-3)
-    assert float(table["CVaR_0.25"]) == pytest.approx(float(lstatistic(returns, "cvar:0.25")), abs=1e-3)
-    assert float(table["best-of-8"]) == pytest.approx(float(lstatistic(returns, "max", 8)), abs=1e-3)
+    assert float(table["CVaR_0.25"]) == pytest.approx(float(objective_value(returns, "cvar:0.25")), abs=1e-3)
+    assert float(table["best-of-8"]) == pytest.approx(float(objective_value(returns, "max", 8)), abs=1e-3)
     assert text == Path("bench/benchmark.md").read_text()
     assert "best-of-8" in capsys.readouterr().out
 
@@ -168,7 +168,7 @@ def test_recorder_and_statistics() -> None:
     assert len(env.returns) >= 10 and max(env.returns) <= 11
     values = statistics(env.returns)
     assert values["mean"] == pytest.approx(np.mean(env.returns))
-    assert values["best-of-8"] == pytest.approx(float(lstatistic(env.returns, "max", 8)))
+    assert values["best-of-8"] == pytest.approx(float(objective_value(env.returns, "max", 8)))
     assert np.isnan(statistics(env.returns[:7])["best-of-8"])
 
 

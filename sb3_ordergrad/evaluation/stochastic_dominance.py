@@ -1,4 +1,4 @@
-"""Stochastic dominance of one sample of returns over another, with a permutation test."""
+"""Permutation tests of stochastic dominance of one sample of returns over another."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,15 +9,15 @@ import numpy as np
 @dataclass(frozen=True)
 class Dominance:
     """
-    Whether the returns X dominate the returns Y, to first or to second order.
+    Whether the returns X stochastically dominate the returns Y, to first or to second order.
 
-    First order: ``F_X(r) <= F_Y(r)`` for all r. Every quantile of X is at least as high; whoever likes more return prefers X.
-    Second order: ``int_{-inf}^r F_X <= int_{-inf}^r F_Y`` for all r. Every CVaR of X is at least as high; whoever also
-    dislikes risk prefers X.
+    First order: ``F_X(r) <= F_Y(r)`` for all r. Every quantile of X is at least as high: any increasing utility prefers X.
+    Second order: ``int_{-inf}^r F_X <= int_{-inf}^r F_Y`` for all r. Every CVaR of X is at least as high: any increasing
+    concave utility prefers X.
 
-    Two samples hardly ever fulfil this exactly, so both directions are tested (Barrett and Donald 2003,
-    https://doi.org/10.1111/1468-0262.00390): X is said to dominate if "X dominates Y" is not rejected at ``level`` and
-    "Y dominates X" is. A dominance that is not rejected alone may simply be a small sample.
+    Two samples hardly ever satisfy this exactly, so both directions are tested (Barrett and Donald 2003,
+    https://doi.org/10.1111/1468-0262.00390): X dominates if "X dominates Y" is not rejected at ``level`` and "Y dominates X"
+    is rejected. Without the second test, a dominance that is not rejected may just mean a small sample.
 
     :param order: 1 or 2
     :param violation: largest ``F_X - F_Y`` (a probability; order 2: its integral, in units of return), 0 if there is none
@@ -59,7 +59,7 @@ def _violations(from_x: np.ndarray, n_x: int, gaps: np.ndarray, order: int) -> t
     if order == 2:
         curve = np.cumsum(difference * gaps, axis=-1)
     else:
-        # Within ties the distribution functions have not finished their step
+        # Within ties the step of the distribution functions is incomplete
         curve = difference[..., gaps > 0]
     highest = curve.max(axis=-1, initial=0.0)
     lowest = curve.min(axis=-1, initial=0.0)
@@ -70,10 +70,10 @@ def dominance(
     x: np.ndarray, y: np.ndarray, order: Literal[1, 2], level: float = 0.05, n_resamples: int = 2000, seed: int = 0
 ) -> Dominance:
     """
-    Test whether the returns X dominate the returns Y and the reverse.
+    Test whether the returns X dominate the returns Y, and the reverse.
 
-    The p-values are those of permutations of the pooled returns: equal distributions are the least favourable case of
-    either hypothesis, so the tests are valid, and conservative for others.
+    The p-values come from permutations of the pooled returns. Equal distributions are the least favourable case of both
+    hypotheses, so the tests are valid, and conservative for other distributions.
 
     :param x: shape ``(n,)``
     :param y: shape ``(m,)``
@@ -81,7 +81,7 @@ def dominance(
     :param level: level of the tests
     :param n_resamples: number of permutations
     :param seed: seed of the permutations
-    :return: the violations, p-values and the verdict, see :class:`Dominance`
+    :return: violations and p-values, see :class:`Dominance`
     """
     pooled = np.concatenate([x, y])
     by_return = np.argsort(pooled, kind="stable")
@@ -89,7 +89,7 @@ def dominance(
     from_x = by_return < len(x)
     observed = _violations(from_x, len(x), gaps, order)
     permuted = np.random.default_rng(seed).permuted(np.tile(from_x, (n_resamples, 1)), axis=-1)
-    # What differs by rounding alone counts as equal
+    # Differences by rounding count as equal
     slack = 1e-12 * (1.0 if order == 1 else np.ptp(pooled))
     p_values = [
         (1 + np.count_nonzero(replicates >= value - slack)) / (1 + n_resamples)

@@ -1,0 +1,19 @@
+"""Every module of the package can be imported by its name."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+
+def test_no_reexport_shadows_a_module() -> None:
+    """``import a.b.c as name`` gives the attribute ``c`` of ``a.b``, whatever that is."""
+    packages = ["sb3_ordergrad"]
+    for package in packages:
+        parent = importlib.import_module(package)
+        for module in pkgutil.iter_modules(parent.__path__):
+            if module.name != "__main__":
+                importlib.import_module(f"{package}.{module.name}")
+                assert isinstance(getattr(parent, module.name), ModuleType), f"{package}.{module.name}"
+            if module.ispkg:
+                packages.append(f"{package}.{module.name}")
+    assert len(packages) > 5
