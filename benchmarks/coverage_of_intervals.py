@@ -1,14 +1,14 @@
 """
-How often bootstrap intervals of evaluation statistics cover the true value, by distribution of returns and method.
+Coverage of the bootstrap intervals of evaluation statistics, by distribution of returns and method.
 
     python benchmarks/coverage_of_intervals.py
     python benchmarks/coverage_of_intervals.py --statistic var:0.1 --repetitions 400
     python benchmarks/coverage_of_intervals.py --statistic max --k 8 --repetitions 400
     python benchmarks/coverage_of_intervals.py --distributions "5 % lose 500" --methods BCa --seeds 0 1 2 3 4
 
-The first three methods are those of ``ReturnDistribution.interval``. "studentized" (bootstrap-t with the jackknife's standard
-error) is no part of the package: it is here to show what was compared. A cell gives the coverage in percent and, in brackets,
-how often the interval lay above and below the truth (2.5 and 2.5 would be right for 95 %), then the median width.
+The first three methods are those of ``ReturnDistribution.interval``. "studentized" (bootstrap-t with the jackknife standard
+error) is not part of the package and serves as a comparison. A cell contains the coverage in percent; in brackets how often
+the interval lay above and below the true value (nominally 2.5 and 2.5 for 95 %); and the median width.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 from sb3_ordergrad.evaluation import Interval, ReturnDistribution
 from sb3_ordergrad.evaluation.statistics import objective_value, objective_weights
 
-# Returns with a known law; the truth is taken from a sample of this size
+# Sample size for the true value
 N_TRUTH = 8_000_000
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -93,13 +93,13 @@ def coverage(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--statistic", default="cvar:0.1", help="an objective")
-    parser.add_argument("--k", type=int, default=None, help="its sample size")
+    parser.add_argument("--k", type=int, default=None, help="its sample size k")
     parser.add_argument("--distributions", nargs="+", default=list(DISTRIBUTIONS), choices=list(DISTRIBUTIONS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--episodes", type=int, default=400, help="episodes of an evaluation")
-    parser.add_argument("--repetitions", type=int, default=1000, help="evaluations")
+    parser.add_argument("--repetitions", type=int, default=1000, help="evaluations per cell")
     parser.add_argument("--resamples", type=int, default=999, help="bootstrap resamples")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="a row for each")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one row per seed")
     args = parser.parse_args()
     sample_size = "" if args.k is None else f", k = {args.k}"
     print(f"{args.statistic}{sample_size}: {args.repetitions} times {args.episodes} episodes, {args.resamples} resamples\n")

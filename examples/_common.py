@@ -1,4 +1,4 @@
-"""What the examples share: options, runs side by side with a progress bar, and tables that say where they come from."""
+"""Shared by the examples: options, parallel runs with a progress bar, and tables with their origin."""
 
 import argparse
 import os
@@ -28,12 +28,12 @@ def parse_options(
     script: str, description: str | None, argv: Sequence[str] | None, steps: int | None = None, seeds: int = 5
 ) -> argparse.Namespace:
     """
-    The options of an example; bad ones end the command before anything is trained.
+    Parse the options of an example; invalid ones end the command before training.
 
-    :param script: ``__file__`` of the example; its name is that of the picture
+    :param script: ``__file__`` of the example, which gives the figure its name
     :param description: its docstring
-    :param argv: its arguments, those of the command line if ``None``
-    :param steps: default environment steps of a run; ``None`` for an example without training, which has only ``--out``
+    :param argv: its arguments; those of the command line if ``None``
+    :param steps: default environment steps of a run; ``None`` for an example without training, whose only option is ``--out``
     :param seeds: default number of training seeds
     :return: ``out``, ``command`` and, with training, ``steps``, ``seeds`` and ``n_jobs``
     """
@@ -42,25 +42,27 @@ def parse_options(
     if steps is not None:
         parser.add_argument("--steps", type=int, default=steps, help="environment steps of each run (%(default)s)")
         parser.add_argument("--seeds", type=int, default=seeds, help="number of training seeds, 0 to N - 1 (%(default)s)")
-        parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time (%(default)s, the cores)")
-    parser.add_argument("--out", type=Path, help=f"the picture, a new .png file ({default_out}, which is replaced)")
+        parser.add_argument(
+            "--n-jobs", type=int, default=os.cpu_count(), help="parallel runs (%(default)s, the number of cores)"
+        )
+    parser.add_argument("--out", type=Path, help=f"the figure, a new .png file ({default_out}, which is replaced)")
     options = parser.parse_args(argv)
     for name in ("steps", "seeds", "n_jobs"):
         if getattr(options, name, 1) < 1:
-            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least 1: raise it")
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least 1")
     if options.out is None:
         options.out = default_out
     elif options.out.suffix != ".png":
-        parser.error(f"--out {options.out} must be a .png file: add the ending")
+        parser.error(f"--out {options.out} must be a .png file: add the suffix")
     elif options.out.exists():
-        parser.error(f"--out {options.out} exists and is not replaced: give another name, or remove it first")
+        parser.error(f"--out {options.out} exists and is not replaced: choose another name or remove it")
     arguments = sys.argv[1:] if argv is None else argv
     options.command = shlex.join(["python", f"examples/{Path(script).name}", *arguments])
     return options
 
 
 def _run(function: Callable[..., T], case: tuple) -> T:
-    # Small networks gain nothing from threads, and the runs share the cores
+    # Small networks do not benefit from threads, and the runs share the cores
     threads = th.get_num_threads()
     th.set_num_threads(1)
     try:
@@ -71,12 +73,12 @@ def _run(function: Callable[..., T], case: tuple) -> T:
 
 def run_side_by_side(function: Callable[..., T], cases: Sequence[tuple], n_jobs: int) -> list[T]:
     """
-    Call a function with each of several arguments, ``n_jobs`` at a time, with a progress bar.
+    Call a function once per case, ``n_jobs`` at a time, with a progress bar.
 
     :param function: the function
-    :param cases: its arguments, one tuple a call
-    :param n_jobs: processes
-    :return: what it returned, in the order of ``cases``
+    :param cases: the arguments of each call
+    :param n_jobs: number of processes
+    :return: its return values, in the order of ``cases``
     """
     parallel = Parallel(n_jobs=min(n_jobs, len(cases)), batch_size=1, return_as="generator")
     return list(tqdm(parallel(delayed(_run)(function, case) for case in cases), total=len(cases), unit="run"))
@@ -89,13 +91,13 @@ def train_and_compare(
     options: argparse.Namespace,
 ) -> dict[str, list[np.ndarray]]:
     """
-    Train OrderPPO on each objective and seed, and print the comparison.
+    Train OrderPPO with each objective and seed, and print the comparison.
 
-    :param train: from objective, seed and steps to the evaluation of the trained policy
-    :param objectives: objectives by the name that tables and pictures show
-    :param statistics: as :func:`print_comparison`
-    :param options: those of :func:`parse_options`
-    :return: the returns of each seed by the name of the objective, as the plots take them
+    :param train: function of objective, seed and steps that returns the evaluation of the trained policy
+    :param objectives: objectives by their name in tables and figures
+    :param statistics: see :func:`print_comparison`
+    :param options: from :func:`parse_options`
+    :return: the returns of each seed by the name of the objective, for the plots
     """
     seeds = range(options.seeds)
     cases = [(objective, seed, options.steps) for objective in objectives.values() for seed in seeds]
@@ -110,7 +112,7 @@ def print_comparison(
     statistics: Mapping[str, tuple[str, int | None]],
 ) -> None:
     """
-    Print averages over seeds with intervals, differences to the first objective, and every seed.
+    Print means over seeds with intervals, differences to the first objective, and all seeds.
 
     :param results: evaluations by (algorithm, objective) and seed
     :param statistics: objective and sample size by the name of the column
@@ -122,9 +124,9 @@ def print_comparison(
 
 def print_origin(options: argparse.Namespace) -> None:
     """
-    Print where the numbers come from: command, seeds, commit, versions, machine, time.
+    Print the origin of the numbers: command, seeds, commit, versions, machine, time.
 
-    :param options: those of :func:`parse_options`
+    :param options: from :func:`parse_options`
     """
     print(f"\n- command: `{options.command}`")
     if "seeds" in options:
@@ -137,11 +139,11 @@ def print_origin(options: argparse.Namespace) -> None:
 
 def save_picture(figure: "Figure", out: Path) -> None:
     """
-    Write a picture in one step and say where it is.
+    Save a figure atomically and print its path.
 
-    :param figure: the picture
-    :param out: a ``.png`` file; its folder is made
+    :param figure: the figure
+    :param out: a ``.png`` file; its folder is created
     """
     with files.replacing(out) as temporary:
         figure.savefig(temporary, dpi=160)
-    print(f"- picture: {out}")
+    print(f"- figure: {out}")

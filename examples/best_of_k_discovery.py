@@ -1,16 +1,15 @@
 """
-max@K finds what the mean gives up: a treasure far away, with a coin close by.
+max@K finds a distant treasure that the mean gives up for a coin close by.
 
     python examples/best_of_k_discovery.py
 
-An agent walks on a line. Two steps to the left lies a coin (1), twenty to the right a treasure (10); either ends the
-episode, as do 60 steps. The reward is sparse, and what pays first is the wrong thing: a new policy finds the coin in 80 % of
-its episodes and the treasure in 0.8 %. On average the coin is worth ten times as much to it, so PPO learns to take the coin
-and never sees the treasure again. To the best of K = 32 episodes another coin adds nothing, since some other episode has one
-anyway; a treasure is everything.
+An agent walks on a line. Two steps to the left is a coin (1), twenty to the right a treasure (10); either ends the episode,
+as do 60 steps. An untrained policy finds the coin in 80 % of its episodes and the treasure in 0.8 %. The coin contributes ten
+times as much to its mean return, so PPO learns to take the coin and does not find the treasure again. One more coin does not
+change the best of K = 32 episodes, because another episode has one already; a treasure does.
 
-The two runs of a seed differ in the objective alone. A single pass/fail reward would not do: there the gradient of max@K
-points where that of the mean does. It takes returns of different size, or several tasks at once.
+The two runs of a seed differ only in the objective. A single pass/fail reward would not show this: there the gradients of
+max@K and of the mean have the same direction. The returns must have several values, or there must be several tasks.
 """
 
 from collections.abc import Sequence
@@ -27,9 +26,9 @@ from sb3_ordergrad import OrderPPO
 from sb3_ordergrad.evaluation import ReturnDistribution, evaluate_distribution, plot_learning_curves
 
 COIN, TREASURE = 1.0, 10.0
-# The order objective is compared with the first one, which is PPO
+# The other objective is compared with the first, which is PPO
 OBJECTIVES = {"mean (PPO)": "mean", "max": "max"}
-# What is compared: the best of 8 fresh episodes, the mean, and how bad the bad ones are
+# Columns of the table
 STATISTICS: dict[str, tuple[str, int | None]] = {
     "best-of-8": ("max", 8),
     "mean": ("mean", None),
@@ -39,11 +38,11 @@ STATISTICS: dict[str, tuple[str, int | None]] = {
 
 class TreasureWalk(gym.Env):
     """
-    A line with a coin on the left and a treasure on the right; the position is observed, one-hot.
+    A line with a coin on the left and a treasure on the right; the observation is the position, one-hot.
 
     :param left: steps to the coin
     :param right: steps to the treasure
-    :param max_steps: longest episode
+    :param max_steps: time limit
     """
 
     action_space = spaces.Discrete(2)
@@ -70,7 +69,7 @@ class TreasureWalk(gym.Env):
 
 
 class TrainingReturns(BaseCallback):
-    """When each training episode ended, and its return."""
+    """Record when each training episode ended, and its return."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,9 +87,9 @@ class TrainingReturns(BaseCallback):
 def train(objective: str, seed: int, steps: int) -> tuple[ReturnDistribution, TrainingReturns]:
     """
     :param objective: the objective
-    :param seed: of the training
+    :param seed: seed of the training
     :param steps: environment steps
-    :return: 400 fresh episodes of the trained policy, and those of the training
+    :return: 400 fresh episodes of the trained policy, and the record of the training episodes
     """
     env = make_vec_env(TreasureWalk, n_envs=16, seed=seed)
     model = OrderPPO(

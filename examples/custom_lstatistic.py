@@ -1,13 +1,12 @@
 """
-Objectives of one's own: written, weighed, looked at, and trained.
+Define custom objectives, plot them, and train OrderPPO with them.
 
     python examples/custom_lstatistic.py
 
 An objective is a vector of rank weights for K returns, worst first. It can be a string, a vector, or a sum of others. The
-task is to buy one of four lotteries, whose payments are known exactly: each objective has a favourite of its own. The tables
-show the weights, the exact value of every lottery, and what OrderPPO buys after a short training. The picture shows the
-weights, and the influence of one episode: what its return, moved along the axis, is worth to the objective among 31 others
-(the ticks below).
+task is to buy one of four lotteries, whose payments are known exactly; each objective prefers another one. The tables show
+the weights, the exact value of every lottery, and what OrderPPO buys after a short training. The figure shows the weights,
+and the influence of one episode as a function of its return, among 31 others (the ticks below).
 """
 
 from collections.abc import Sequence
@@ -32,15 +31,15 @@ OBJECTIVES: dict[str, ObjectiveLike] = {
     "mean - 0.2*gini": "mean - 0.2*gini",
     # A vector: one weight for each of the K returns, worst first
     "a pessimist's weights": [0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.0, 0.0],
-    # A sum of objectives: something against bad days and something for very good ones
+    # A sum of objectives: the worst and the best return
     "0.7*min + 0.3*max": 0.7 * Objective("min") + 0.3 * Objective("max"),
 }
 
 
 class Lottery(NamedTuple):
     """
-    :param payments: what it may pay
-    :param probs: how probable each payment is
+    :param payments: possible payments
+    :param probs: their probabilities
     """
 
     payments: tuple[float, ...]
@@ -56,7 +55,7 @@ LOTTERIES = {
 
 
 class LotteryEnv(gym.Env):
-    """Episodes of one step: the action says which lottery is bought, the reward is what it pays."""
+    """Episodes of one step: the action is the lottery to buy, the reward its payment."""
 
     observation_space = spaces.Box(0.0, 1.0, (1,))
     action_space = spaces.Discrete(len(LOTTERIES))
@@ -74,9 +73,9 @@ class LotteryEnv(gym.Env):
 def train(objective: ObjectiveLike, seed: int, steps: int) -> np.ndarray:
     """
     :param objective: the objective
-    :param seed: of the training
-    :param steps: purchases
-    :return: with which probability the trained policy buys each lottery, shape (len(LOTTERIES),)
+    :param seed: seed of the training
+    :param steps: environment steps, one purchase each
+    :return: probability with which the trained policy buys each lottery, shape (len(LOTTERIES),)
     """
     env = make_vec_env(LotteryEnv, n_envs=32, seed=seed)
     model = OrderPPO(
@@ -92,9 +91,9 @@ def train(objective: ObjectiveLike, seed: int, steps: int) -> np.ndarray:
 
 def policy_value(shares: np.ndarray, objective: ObjectiveLike) -> float:
     """
-    :param shares: how often each lottery is bought, shape (len(LOTTERIES),)
+    :param shares: probability with which each lottery is bought, shape (len(LOTTERIES),)
     :param objective: the objective
-    :return: its exact value for K purchases
+    :return: exact value of the objective for K purchases
     """
     payments = np.concatenate([lottery.payments for lottery in LOTTERIES.values()])
     probs = np.concatenate([share * np.array(one.probs) for share, one in zip(shares, LOTTERIES.values(), strict=True)])
@@ -109,9 +108,9 @@ def print_weights() -> None:
 
 def print_purchases(bought: dict[str, list[np.ndarray]]) -> None:
     """
-    :param bought: for each objective and seed the shares of the lotteries
+    :param bought: for each objective and seed the probability of each lottery
     """
-    print("\nValue of each lottery; what is bought (average over seeds); value of the policy (lowest to highest seed):\n")
+    print("\nValue of each lottery, what OrderPPO buys (mean over seeds), value of its policy (lowest to highest seed):\n")
     print(f"| objective | {' | '.join(LOTTERIES)} | bought | value of the policy |")
     print("|---|" + "---:|" * len(LOTTERIES) + "---|---:|")
     for name, objective in OBJECTIVES.items():

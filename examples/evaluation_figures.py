@@ -1,9 +1,9 @@
 """
-Watch, evaluate and compare policies by more than their mean: A2C and PPO on CartPole, with all figures of docs/evaluation.md.
+Make all figures of docs/evaluation.md: A2C and PPO on CartPole, evaluated and compared by their return distributions.
 
     python examples/evaluation_figures.py --out docs/images
 
-The settings are short and untuned: the figures show the tools, not the algorithms.
+The trainings are short and untuned: the figures illustrate the tools, not the algorithms.
 """
 
 import argparse
@@ -32,10 +32,10 @@ N_ENVS = 8
 
 def train(algorithm: type[BaseAlgorithm], steps: int, seed: int, folder: Path) -> ReturnDistribution:
     """
-    :param algorithm: the algorithm, with its default settings but for PPO's rollouts of 128 steps
+    :param algorithm: the algorithm, with its default settings except PPO's rollouts of 128 steps
     :param steps: environment steps
     :param seed: seed of the training
-    :param folder: receives ``evaluations.npz`` and the best model
+    :param folder: folder of ``evaluations.npz`` and the best model
     :return: 200 episodes of the best model
     """
     settings = {"n_steps": 128, "batch_size": 256} if algorithm is PPO else {}
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/evaluation"), help="folder of the figures")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    # Small networks gain nothing from threads
+    # Small networks do not benefit from threads
     th.set_num_threads(1)
 
     figure = Figure(figsize=(6.6, 2.8), layout="constrained")

@@ -1,14 +1,15 @@
 """
-Risk aversion on a MuJoCo task: the CVaR keeps away from a region where the reward is noisy, the mean does not care.
+Risk aversion on a MuJoCo task: the CVaR avoids a region where the reward is noisy, the mean ignores it.
 
     python examples/risk_averse_mujoco.py
 
-InvertedPendulum-v5 pays 1 for each step that the pole stays up, here for at most 100. Where the cart is right of the centre,
-noise with a standard deviation of 5 is added to every reward. Its mean is zero, so PPO balances the pole anywhere; OrderPPO
+In InvertedPendulum-v5 the reward is 1 per step while the pole is up, here for at most 100 steps. Where the cart is right of
+the centre, noise with mean 0 and standard deviation 5 is added to every reward. So PPO balances the pole anywhere; OrderPPO
 with the mean of the worst quarter as objective balances it on the left.
 
-The CVaR is annealed from the mean over the first 80 % of the training (soft risk): before the pole stays up, whoever drops
-it at once has the least noisy return, and the plain CVaR learns just that. All else is the same in the two runs of a seed.
+The CVaR is annealed from the mean over the first 80 % of the training (soft risk): before the pole stays up, dropping it at
+once gives the least noisy return, and the CVaR without annealing learns that. The two runs of a seed differ only in the
+objective.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from sb3_ordergrad.evaluation import ReturnDistribution, evaluate_distribution, 
 
 MAX_EPISODE_STEPS = 100
 LEVEL = 0.25
-# The order objective is compared with the first one, which is PPO
+# The other objective is compared with the first, which is PPO
 OBJECTIVES = {"mean (PPO)": "mean", f"cvar:{LEVEL}": f"cvar:{LEVEL}"}
 STATISTICS: dict[str, tuple[str, int | None]] = {
     f"CVaR_{LEVEL}": (f"cvar:{LEVEL}", None),
@@ -36,18 +37,18 @@ STATISTICS: dict[str, tuple[str, int | None]] = {
 def make_risky(env: gym.Env) -> gym.Env:
     """
     :param env: the task
-    :return: the same with noisy rewards right of the centre; the observation gains what the episode has collected and the time
+    :return: the task with noisy rewards right of the centre and the return to date and the time in the observation
     """
-    # The first number of the observation is the position of the cart
+    # The first entry of the observation is the position of the cart
     noisy = NoisyRegion(env, beyond=0.0, std=5.0, measure=0)
-    # A policy that minds the tail must know what the episode has collected and how much of it is left
+    # The best action for a tail objective depends on the return so far and on the remaining time
     return ReturnToDate(noisy, scale=1.0 / MAX_EPISODE_STEPS)
 
 
 def make_env(seed: int | None = None) -> VecEnv:
     """
-    :param seed: of the environments
-    :return: 16 of them
+    :param seed: seed of the environments
+    :return: 16 environments
     """
     env_kwargs = {"max_episode_steps": MAX_EPISODE_STEPS}
     return make_vec_env("InvertedPendulum-v5", n_envs=16, seed=seed, wrapper_class=make_risky, env_kwargs=env_kwargs)
@@ -56,7 +57,7 @@ def make_env(seed: int | None = None) -> VecEnv:
 def train(objective: str, seed: int, steps: int) -> ReturnDistribution:
     """
     :param objective: the objective
-    :param seed: of the training
+    :param seed: seed of the training
     :param steps: environment steps
     :return: 200 fresh episodes of the trained policy
     """

@@ -1,15 +1,15 @@
 """
-The median learns from rewards with outliers that drown the mean.
+The median learns from rewards with outliers that dominate the mean.
 
     python examples/robust_to_outliers.py
 
-InvertedPendulum-v5 pays 1 for each step that the pole stays up. Here the sensor of the reward is faulty: in one step of a
-hundred an outlier is added, 100 times a Student-t variable with 2 degrees of freedom, whose variance is infinite. The
-outliers are symmetric, so the optimal policy is that of the task without them, but the mean of a few hundred returns is
-mostly noise. The median and the trimmed mean of K = 16 returns leave the extremes out.
+In InvertedPendulum-v5 the reward is 1 per step while the pole is up. Here, with probability 0.01 per step, an outlier is
+added: 100 times a Student-t variable with 2 degrees of freedom, whose variance is infinite. The outliers are symmetric, so
+the optimal policy is that of the task without them, but the mean of a few hundred returns is mostly noise. The median and
+the trimmed mean of K = 16 returns ignore the extremes.
 
-Episodes have at most 300 steps. All policies are evaluated on the clean task, without outliers, by their mean return. The
-runs of a seed differ in the objective alone.
+Episodes have at most 300 steps. All policies are evaluated by their mean return without outliers. The runs of a seed differ
+only in the objective.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ ENV_ID = "InvertedPendulum-v5"
 # Shorter than the task's own 1000, for an example that takes less than a minute
 MAX_EPISODE_STEPS = 300
 PROBABILITY, SCALE, DF = 0.01, 100.0, 2.0
-# The others are compared with the first one, which is PPO
+# The other objectives are compared with the first, which is PPO
 OBJECTIVES = {"mean (PPO)": "mean", "median": "median", "trimmed_mean:0.25:0.25": "trimmed_mean:0.25:0.25"}
 STATISTICS: dict[str, tuple[str, int | None]] = {
     "mean": ("mean", None),
@@ -38,7 +38,7 @@ STATISTICS: dict[str, tuple[str, int | None]] = {
 def with_outliers(env: gym.Env) -> gym.Env:
     """
     :param env: the clean task
-    :return: the same with outliers in the reward
+    :return: the task with outliers in the reward
     """
     return HeavyTailReward(env, probability=PROBABILITY, scale=SCALE, df=DF)
 
@@ -46,13 +46,13 @@ def with_outliers(env: gym.Env) -> gym.Env:
 def train(objective: str, seed: int, steps: int) -> ReturnDistribution:
     """
     :param objective: the objective
-    :param seed: of the training
+    :param seed: seed of the training
     :param steps: environment steps
     :return: 100 fresh episodes of the trained policy in the clean task
     """
     env_kwargs = {"max_episode_steps": MAX_EPISODE_STEPS}
     env = make_vec_env(ENV_ID, n_envs=16, seed=seed, wrapper_class=with_outliers, env_kwargs=env_kwargs)
-    # All of PPO's defaults but the length of a rollout, for all objectives: `gae_lambda` too is PPO's
+    # PPO's defaults except the rollout length, for all objectives; OrderPPO's own default of gae_lambda depends on them
     model = OrderPPO("MlpPolicy", env, n_steps=128, gae_lambda=0.95, objective=objective, seed=seed, device="cpu")
     model.learn(steps)
     clean_env = make_vec_env(ENV_ID, n_envs=16, env_kwargs=env_kwargs)

@@ -179,7 +179,7 @@ def test_errors_before_training(tmp_path: Path, kwargs: dict[str, Any], message:
 
 
 def test_stopping_goes_by_the_objective(tmp_path: Path) -> None:
-    # The mean passes 20 in the second evaluation, the objective never
+    # The mean exceeds 20 in the second evaluation, the objective never does
     threshold = StopTrainingOnRewardThreshold(reward_threshold=20.0)
     model = make_model()
     model.learn(30, callback=make_callback(tmp_path / "a", SCRIPT, callback_on_new_best=threshold))
@@ -188,7 +188,7 @@ def test_stopping_goes_by_the_objective(tmp_path: Path) -> None:
     model = make_model()
     model.learn(30, callback=make_callback(tmp_path / "b", SCRIPT, callback_on_new_best=threshold))
     assert model.num_timesteps == 10
-    # One evaluation without a better objective is too many, though its mean is the best
+    # Stops after one evaluation without a better objective, although its mean is the best
     improvement = StopTrainingOnNoModelImprovement(max_no_improvement_evals=0, min_evals=0)
     model = make_model()
     model.learn(30, callback=make_callback(tmp_path / "c", SCRIPT, callback_after_eval=improvement))
@@ -212,7 +212,7 @@ def test_log_with_a_sample_size_and_the_histogram(tmp_path: Path, capsys: pytest
 
 
 def zoo_callback(text: str) -> ObjectiveEvalCallback:
-    """What RL Zoo makes of the ``callback`` entry of a YAML file."""
+    """The callback that RL Zoo creates from the ``callback`` entry of a YAML file."""
     utils = pytest.importorskip("rl_zoo3.utils")
     (callback,) = utils.get_callback_list(yaml.safe_load(text))
     return callback
@@ -237,7 +237,7 @@ def test_from_the_zoos_yaml(tmp_path: Path) -> None:
     assert saved.obs_rms.mean.shape == (5,)
 
 
-def test_environments_made_like_those_of_the_training(tmp_path: Path) -> None:
+def test_environments_created_like_those_of_the_training(tmp_path: Path) -> None:
     def make_training_env() -> VecEnv:
         venv = make_vec_env("Pendulum-v1", 3, wrapper_class=ReturnToDate, wrapper_kwargs={"scale": 0.1}, env_kwargs={"g": 5.0})
         return VecFrameStack(VecNormalize(venv, clip_obs=3.0), 2)
@@ -248,7 +248,7 @@ def test_environments_made_like_those_of_the_training(tmp_path: Path) -> None:
         callback = ObjectiveEvalCallback(None, n_eval_episodes=2, eval_freq=10, log_path=str(tmp_path), verbose=0)
         model.learn(30, callback=callback)
         results.append(np.load(tmp_path / "evaluations.npz")["results"])
-    # The model's seed decides the evaluation too
+    # The model's seed determines the evaluation too
     np.testing.assert_array_equal(*results)
     eval_env, training_env = callback.eval_env, model.get_env()
     assert eval_env.num_envs == 2
@@ -256,7 +256,7 @@ def test_environments_made_like_those_of_the_training(tmp_path: Path) -> None:
     ours, theirs = unwrap_vec_normalize(eval_env), unwrap_vec_normalize(training_env)
     assert ours.clip_obs == 3.0 and not ours.training and not ours.norm_reward
     assert theirs.training and theirs.norm_reward
-    # Synchronised when the evaluation began, which was the last step of the training
+    # Synchronized at the last evaluation, which was the last step of the training
     np.testing.assert_array_equal(ours.obs_rms.mean, theirs.obs_rms.mean)
     inner = ours.venv.envs[0]
     assert isinstance(inner, ReturnToDate) and inner.scale == 0.1
@@ -280,7 +280,7 @@ def test_frames_are_stacked_in_the_same_order(channels_order: str | None, dict_o
     assert first.stacked_shape == second.stacked_shape and first.channels_first == second.channels_first
 
 
-def test_makers_travel_to_other_processes() -> None:
+def test_environments_are_created_in_other_processes() -> None:
     training_env = VecMonitor(DummyVecEnv([lambda: gym.make("CartPole-v1")] * 2))
     new = like_training_env(training_env, 1)
     assert isinstance(new, VecMonitor) and new.num_envs == 1
@@ -290,7 +290,7 @@ def test_makers_travel_to_other_processes() -> None:
 
 
 class Unrecorded(gym.Wrapper):
-    """A wrapper that keeps no record of its arguments."""
+    """A wrapper that does not record its arguments."""
 
 
 @pytest.mark.parametrize(
@@ -301,13 +301,13 @@ class Unrecorded(gym.Wrapper):
         (lambda: VecCheckNan(make_vec_env("CartPole-v1")), "another VecCheckNan"),
     ],
 )
-def test_environments_that_cannot_be_made_again(env: Any, message: str) -> None:
+def test_environments_that_cannot_be_created(env: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         make_model(env=env()).learn(10, callback=ObjectiveEvalCallback())
     assert "pass it as eval_env" in str(error.value)
 
 
-def test_other_wrappers_are_made_again() -> None:
+def test_recorded_wrappers_are_created() -> None:
     training_env = DummyVecEnv([lambda: RescaleAction(gym.make("Pendulum-v1", max_episode_steps=7), 0.0, 1.0)])
     new = like_training_env(training_env, 1)
     assert isinstance(new.envs[0], RescaleAction)

@@ -143,7 +143,7 @@ def test_percentiles_where_the_jackknife_of_bca_is_undefined() -> None:
 def test_intervals_of_equal_returns_are_points() -> None:
     constant = distribution_of(np.full(20, 3.0))
     assert constant.interval("cvar:0.1") == Interval(3.0, 3.0, 3.0)
-    # The jackknife sees no difference, some resamples do
+    # All jackknife values are equal, but not all resamples
     nearly = distribution_of([1.0] * 398 + [2.0] * 2)
     assert nearly.interval("median") == Interval(1.0, 1.0, 1.0)
 
@@ -179,7 +179,7 @@ def test_one_return_has_no_interval() -> None:
         (np.zeros(2), np.array([1.0, np.inf]), "length inf: lengths must be whole numbers"),
     ],
 )
-def test_what_is_no_distribution(returns: np.ndarray, lengths: np.ndarray, message: str) -> None:
+def test_invalid_returns_and_lengths(returns: np.ndarray, lengths: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ReturnDistribution(returns, lengths)
 
@@ -240,13 +240,13 @@ def test_equal_samples_do_not_dominate_each_other() -> None:
     assert "undecided" in str(comparison)
 
 
-def test_comparison_leaves_out_what_few_episodes_cannot_tell() -> None:
+def test_comparison_leaves_out_statistics_that_need_more_episodes() -> None:
     few = distribution_of(np.arange(8.0))
     assert "best-of-8" not in few.compare(few).differences
     assert "CVaR_0.1" in few.compare(few).differences
 
 
-def test_csv_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_csv_round_trip(tmp_path: Path) -> None:
     original = ReturnDistribution(SAMPLE / 3, np.arange(len(SAMPLE)))
     path = tmp_path / "returns.csv"
     original.to_csv(path)

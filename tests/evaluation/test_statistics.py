@@ -1,4 +1,4 @@
-"""Statistics of returns against brute force, and bootstrap intervals against cases with a known answer."""
+"""Statistics of returns against brute force, bootstrap intervals against known cases."""
 
 from itertools import combinations
 
@@ -21,7 +21,7 @@ RETURNS = np.random.default_rng(0).normal(size=37)
 
 
 @pytest.mark.parametrize("level", [0.01, 0.1, 0.25, 1 / 3, 0.5, 0.99, 1.0])
-def test_cvar_counts_the_last_return_of_the_tail_fractionally(level: float) -> None:
+def test_cvar_has_a_fractional_weight_at_the_end_of_the_tail(level: float) -> None:
     remaining, total = level * len(RETURNS), 0.0
     for x in np.sort(RETURNS):
         total += min(1.0, remaining) * x
@@ -42,9 +42,9 @@ def test_var_is_hazens_quantile(level: float) -> None:
     assert value_at_risk(RETURNS, level) == pytest.approx(np.quantile(RETURNS, level, method="hazen"), abs=1e-12)
 
 
-def test_median_is_numpys() -> None:
-    assert median(RETURNS) == pytest.approx(np.median(RETURNS), abs=1e-12)
-    assert median(RETURNS[:-1]) == pytest.approx(np.median(RETURNS[:-1]), abs=1e-12)
+@pytest.mark.parametrize("n", [36, 37])
+def test_median_is_numpys(n: int) -> None:
+    assert median(RETURNS[:n]) == pytest.approx(np.median(RETURNS[:n]), abs=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 8])
@@ -99,13 +99,9 @@ def test_seeds_are_resampled_as_a_whole() -> None:
 
 def test_statistic_is_averaged_over_seeds_not_pooled() -> None:
     samples = [np.arange(20.0), np.arange(20.0) + 100]
-    expected = np.mean([cvar(x, 0.1) for x in samples])
-    assert bootstrap_over_seeds(samples)["CVaR_0.1"].value == pytest.approx(expected)
-
-
-def test_bootstrap_repeats() -> None:
-    samples = [RETURNS, RETURNS + 1]
-    assert bootstrap_over_seeds(samples) == bootstrap_over_seeds(samples)
+    intervals = bootstrap_over_seeds(samples)
+    assert intervals["CVaR_0.1"].value == pytest.approx(np.mean([cvar(x, 0.1) for x in samples]))
+    assert bootstrap_over_seeds(samples) == intervals
 
 
 def test_common_seeds_are_paired() -> None:

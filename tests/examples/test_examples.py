@@ -1,4 +1,4 @@
-"""Every example runs as it stands, with a tiny budget, and the docs show what it does."""
+"""Every example runs with a tiny budget, and the docs show its output."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from repository import EXAMPLES, ROOT, load_script
 
 from sb3_ordergrad.lstatistics import exact_lstatistic
 
-# Steps of a tiny training, and what the tables must name; no steps where nothing is trained
+# Steps of a tiny training (None: no training), and texts in the output
 TINY: dict[str, tuple[int | None, tuple[str, ...]]] = {
     "advantages_for_llm_groups": (None, ("GRPO", "max@4", "| prompt | rewards | advantages |")),
     "best_of_k_discovery": (2048, ("best-of-8", "max minus mean (PPO)")),
@@ -29,35 +29,37 @@ def load(name: str) -> ModuleType:
     return load_script(EXAMPLES / f"{name}.py")
 
 
-def is_picture(path: Path) -> bool:
+def is_figure(path: Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
-def test_example_prints_and_draws(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_prints_tables_and_saves_a_figure(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steps, wanted = TINY[name]
     training = [] if steps is None else ["--steps", str(steps), "--seeds", "2", "--n-jobs", "1"]
-    picture = tmp_path / "new" / f"{name}.png"
-    load(name).main([*training, "--out", str(picture)])
+    figure = tmp_path / "new" / f"{name}.png"
+    load(name).main([*training, "--out", str(figure)])
     printed = capsys.readouterr()
-    for text in (*wanted, f"`python examples/{name}.py", "- commit: ", "- machine: ", f"- picture: {picture}"):
+    for text in (*wanted, f"`python examples/{name}.py", "- commit: ", "- machine: ", f"- figure: {figure}"):
         assert text in printed.out, text
     assert "nan" not in printed.out
-    assert is_picture(picture)
-    assert [path.name for path in picture.parent.iterdir()] == [picture.name]
+    assert is_figure(figure)
+    assert [path.name for path in figure.parent.iterdir()] == [figure.name]
     if steps is not None:
         assert "- seeds: 0, 1" in printed.out
-        # the progress bar reached its end
+        # The progress bar is complete
         assert "100%" in printed.err
 
 
+@pytest.mark.slow
 def test_example_is_one_command(tmp_path: Path) -> None:
-    """Without arguments, from any folder, the picture goes to a folder of results; a second run replaces it."""
+    """Without arguments, from any folder, the figure is written to a folder of results."""
     command = [sys.executable, str(EXAMPLES / "advantages_for_llm_groups.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert is_picture(tmp_path / "results" / "examples" / "advantages_for_llm_groups.png")
+    assert is_figure(tmp_path / "results" / "examples" / "advantages_for_llm_groups.png")
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
@@ -67,7 +69,7 @@ def test_example_is_one_command(tmp_path: Path) -> None:
         (["--seeds", "0"], "--seeds 0 must be at least 1"),
         (["--steps", "-5"], "--steps -5 must be at least 1"),
         (["--n-jobs", "0"], "--n-jobs 0 must be at least 1"),
-        (["--out", "picture.pdf"], "must be a .png file"),
+        (["--out", "figure.pdf"], "must be a .png file"),
     ],
 )
 def test_bad_options_end_the_command(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +78,7 @@ def test_bad_options_end_the_command(arguments: list[str], message: str, capsys:
     assert message in capsys.readouterr().err
 
 
-def test_a_file_of_the_user_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_files_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = tmp_path / "mine.png"
     mine.write_text("precious")
     with pytest.raises(SystemExit):
@@ -111,14 +113,14 @@ def test_grouped_loss_has_the_gradient_of_the_objective() -> None:
     per_group = (advantages[..., None] * one_hot).mean(1).numpy()
     error = per_group.std(0, ddof=1) / np.sqrt(n_groups)
     assert (np.abs(per_group.mean(0) - exact) < 4 * error).all()
-    # and the loss of the example has that gradient
+    # The loss of the example has that gradient
     example.policy_loss(logits.log_softmax(0)[drawn], advantages).backward()
     assert logits.grad is not None
     np.testing.assert_allclose(-logits.grad.numpy(), per_group.mean(0), rtol=1e-9)
 
 
 def test_treasure_walk() -> None:
-    """Rewards by hand, and the chances of a new policy that the example's text gives."""
+    """Rewards computed by hand, and the probabilities in the docstring of the example."""
     example = load("best_of_k_discovery")
     env = example.TreasureWalk()
     check_env(env, skip_render_check=True)
@@ -148,5 +150,5 @@ def test_docs_show_every_example() -> None:
     for name in TINY:
         assert f"example_{name}.png" in images, name
     for image in images:
-        assert is_picture(ROOT / "docs" / "images" / image), image
+        assert is_figure(ROOT / "docs" / "images" / image), image
     assert {path.name for path in (ROOT / "docs" / "images").glob("example_*.png")} <= images
