@@ -17,6 +17,13 @@ from sb3_ordergrad.evaluation.statistics import (
     value_at_risk,
 )
 from sb3_ordergrad.evaluation.stochastic_dominance import Dominance, dominance
+from sb3_ordergrad.evaluation.suite_plots import plot_intervals, plot_performance_profiles
+from sb3_ordergrad.evaluation.suite_statistics import (
+    interquartile_means,
+    normalized_scores,
+    performance_profiles,
+    probability_of_improvement,
+)
 
 __all__ = [
     "SUMMARY",
@@ -32,10 +39,16 @@ __all__ = [
     "cvar",
     "dominance",
     "evaluate_distribution",
+    "interquartile_means",
     "median",
+    "normalized_scores",
+    "performance_profiles",
+    "plot_intervals",
     "plot_learning_curves",
+    "plot_performance_profiles",
     "plot_rank_weights",
     "plot_return_distributions",
+    "probability_of_improvement",
     "summary_weights",
     "value_at_risk",
 ]

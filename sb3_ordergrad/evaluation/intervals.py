@@ -12,7 +12,7 @@ METHODS: tuple[BootstrapMethod, ...] = ("BCa", "percentile", "basic")
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its bootstrap interval, in units of return."""
+    """An estimate and the ends of its bootstrap interval."""
 
     value: float
     low: float

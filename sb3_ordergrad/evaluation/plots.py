@@ -43,7 +43,7 @@ def finish(ax: "Axes") -> None:
         ax.legend(frameon=False, fontsize="small")
 
 
-def _line_and_band(ax: "Axes", x: np.ndarray, line: np.ndarray, band: np.ndarray | None, label: str, index: int) -> None:
+def line_and_band(ax: "Axes", x: np.ndarray, line: np.ndarray, band: np.ndarray | None, label: str, index: int) -> None:
     """
     :param x: shape ``(n_points,)``
     :param line: shape ``(n_points,)``
@@ -141,7 +141,7 @@ def plot_return_distributions(
             per_seed = np.stack([np.quantile(x, levels, method="hazen") for x in samples])
         else:
             per_seed = np.stack([np.searchsorted(np.sort(x), points, side="right") / len(x) for x in samples])
-        _line_and_band(ax, levels if kind == "quantiles" else points, *mean_and_range(per_seed), label, index)
+        line_and_band(ax, levels if kind == "quantiles" else points, *mean_and_range(per_seed), label, index)
         if objective is not None:
             value = float(np.mean([objective_value(x, objective) for x in samples]))
             mark(value, color=line_style(index)["color"], linestyle=":", linewidth=1, label=None if index else objective)
@@ -233,7 +233,7 @@ def plot_learning_curves(
             valid = ~np.isnan(per_seed).any(axis=0)
             x, per_seed = grid[valid], per_seed[:, valid]
         summary = interquartile_mean if aggregate == "iqm" and len(x) else mean_and_range
-        _line_and_band(ax, x, *summary(per_seed), label, index)
+        line_and_band(ax, x, *summary(per_seed), label, index)
     name = objective if k is None else f"{objective}@{k}"
     ylabel = f"{name} of an evaluation" if of_evaluations else f"{objective} of the last {window} episodes"
     ax.set(xlabel="environment steps", ylabel=ylabel, xlim=(0, last))
