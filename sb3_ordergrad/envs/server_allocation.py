@@ -29,7 +29,8 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
 
     For one hour requests arrive, Poisson with rate ``rate`` = 3 per second, and each takes a server an exponential time of
     mean 1 s. In every second a surge begins with ``surge_probability`` (once in three days): the rate jumps to nearly
-    ``surge_rate`` = 6 and decays back with a time constant of 5 minutes. Requests wait in one queue for the next free server.
+    ``surge_rate`` = 6 and decays back with a time constant of 5 minutes. Requests wait in one queue for a free server; within
+    a second, the servers take them one server after the other.
 
     Every minute the agent does nothing (action 0), adds a server (1; it serves after 2 minutes) or removes one (2; a busy one
     finishes its request first; adding one before that keeps it). There are 3 to 10 servers, 4 at the start. The return is
