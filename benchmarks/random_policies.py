@@ -162,7 +162,9 @@ def main() -> None:
             returns, n_steps = rollout_returns(env, policy, args.episodes, args.seed)
             env.close()
             figures = [returns.mean(), float(cvar(returns, 0.1)), float(cvar(returns, 0.05)), *np.quantile(returns, QUANTILES)]
-            print(f"| {env_id} | {name} | " + " | ".join(f"{x:.1f}" for x in figures) + f" | {n_steps / args.episodes:.1f} |")
+            digits = 1 if np.abs(returns).max() > 10.0 else 3
+            columns = " | ".join(f"{x:.{digits}f}" for x in figures)
+            print(f"| {env_id} | {name} | {columns} | {n_steps / args.episodes:.1f} |")
     if "GuardedMaze-v1" in args.env:
         print(f"\nGuardedMaze alone: {maze_speed():,.0f} steps per second")
 

@@ -196,6 +196,7 @@ def test_optimum_of_return_cappings_rule(solution: ModuleType, win_probability: 
     assert solution.cvar(returns[order], probabilities[order], 0.2) == pytest.approx(best, abs=0.005)
 
 
+@pytest.mark.slow
 def test_optima(solution: ModuleType) -> None:
     game = solution.build_game()
     mean, tail = (solution.pure(solution.optimum(game, objective)) for objective in ("mean", "cvar:0.25"))

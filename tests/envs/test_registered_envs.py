@@ -91,6 +91,7 @@ def test_seeds_and_pickle(env_id: str) -> None:
     assert not np.array_equal(trajectory(env, seed=4), expected)
 
 
+@pytest.mark.slow
 def test_registration_is_lazy_and_repeatable() -> None:
     code = (
         "import sys, gymnasium, sb3_ordergrad.envs; "

@@ -157,6 +157,7 @@ def test_spec_rebuilds_the_wrapper() -> None:
     assert isinstance(copy, ReturnToDate) and (copy.scale, copy.squash) == (0.5, "log")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vec_env_cls", [DummyVecEnv, SubprocVecEnv])
 def test_vector_environments(vec_env_cls: type) -> None:
     env: Any = make_vec_env("CartPole-v1", n_envs=2, seed=0, wrapper_class=ReturnToDate, vec_env_cls=vec_env_cls)
@@ -206,6 +207,7 @@ def test_ppo_learns_on_it_without_a_warning(env_id: str) -> None:
     assert all(th.isfinite(parameter).all() for parameter in model.policy.parameters())
 
 
+@pytest.mark.slow
 def test_with_hindsight_replay() -> None:
     env = ReturnToDate(BitFlippingEnv(n_bits=4, continuous=False, max_steps=4), max_episode_steps=4)
     model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=20, device="cpu", seed=0)
