@@ -66,6 +66,8 @@ setup(
         "plots": ["matplotlib>=3.8"],
         # rl_zoo3 needs requests and does not declare it; the videos of classic control need pygame
         "zoo": ["rl_zoo3[plots]>=2.9,<3", "requests", "optuna>=3.0", "gymnasium[classic-control]"],
+        # NoisyLunarLander-v0
+        "box2d": ["gymnasium[box2d]"],
         # comparisons on a cluster
         "dask": ["dask>=2024.1", "distributed>=2024.1"],
     },

@@ -4,9 +4,9 @@ Return distributions of simple policies on the environments of this package, as 
     python benchmarks/random_policies.py --episodes 1000
     python benchmarks/random_policies.py --episodes 1000 --env SparseReacher-v0
 
-Uniform random actions everywhere; no torque on the robots; the same stake in every round of the betting game; scripted walks
-along the short (guarded) and the long way of the Guarded Maze, which bound what a mean-optimal and a risk-averse agent can
-reach.
+Uniform random actions everywhere; no torque on the robots and no engine of the lander; the same stake in every round of the
+betting game; no trade, no new server, an option held to its end; scripted walks along the short (guarded) and the long way of
+the Guarded Maze, which show roughly what a mean-optimal and a risk-averse agent can reach.
 """
 
 import argparse
@@ -30,6 +30,10 @@ ROBOTS = (
     "FragileHalfCheetah-v0",
     "FragileHopper-v0",
     "SparseReacher-v0",
+    "NoisyInvertedPendulum-v0",
+    "NoisyHalfCheetah-v0",
+    "NoisyAnt-v0",
+    "NoisySwimmer-v0",
 )
 
 # Corners of the two ways to the goal cell (6, 2), as (x, y), reached along y, x and y in turn; None: wherever the walk began
@@ -119,22 +123,29 @@ def maze_speed(n_steps: int = 200_000) -> float:
     :param n_steps: number of timed steps
     :return: steps per second of the bare maze, resets included
     """
-    maze: Any = gym.make("GuardedMaze-v0").unwrapped
+    maze: Any = gym.make("GuardedMaze-v1").unwrapped
     actions = np.random.default_rng(0).integers(4, size=n_steps).tolist()
     maze.reset(seed=0)
     start = time.perf_counter()
     for action in actions:
-        if maze.step(action)[2] or maze.n_steps == 192:
+        if maze.step(action)[2] or maze.n_steps == 160:
             maze.reset()
     return n_steps / (time.perf_counter() - start)
 
 
 def main() -> None:
     robot_policies: dict[str, Policy] = {"random": random_action, "zero action": zero_action}
+    walks: dict[str, Policy] = {"random": random_action, "short way": walk(SHORT_WAY), "long way": walk(LONG_WAY)}
+    bets: dict[str, Policy] = {"random": random_action, "always 5/8": always(5), "always 8/8": always(8)}
     policies: dict[str, dict[str, Policy]] = {
-        "GuardedMaze-v0": {"random": random_action, "short way": walk(SHORT_WAY), "long way": walk(LONG_WAY)},
-        "BettingGame-v0": {"random": random_action, "always 5/8": always(5), "always 8/8": always(8)},
-        **{env_id: robot_policies for env_id in ROBOTS},
+        **dict.fromkeys(("GuardedMaze-v0", "GuardedMaze-v1", "GuardedMazeFixedStart-v0"), walks),
+        **dict.fromkeys(("BettingGame-v0", "BettingGameCroppedStake-v0"), bets),
+        "StochasticCliffWalking-v0": {"random": random_action, "always right": always(1)},
+        "MeanReversionTrading-v0": {"random": random_action, "no trade": always(10)},
+        "AmericanPut-v0": {"random": random_action, "hold": always(0)},
+        "ServerAllocation-v0": {"random": random_action, "four servers": always(0)},
+        "NoisyLunarLander-v0": {"random": random_action, "no engine": always(0)},
+        **dict.fromkeys(ROBOTS, robot_policies),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", choices=list(policies), default=list(policies), help="environments (all)")
@@ -151,8 +162,10 @@ def main() -> None:
             returns, n_steps = rollout_returns(env, policy, args.episodes, args.seed)
             env.close()
             figures = [returns.mean(), float(cvar(returns, 0.1)), float(cvar(returns, 0.05)), *np.quantile(returns, QUANTILES)]
-            print(f"| {env_id} | {name} | " + " | ".join(f"{x:.1f}" for x in figures) + f" | {n_steps / args.episodes:.1f} |")
-    if "GuardedMaze-v0" in args.env:
+            digits = 1 if np.abs(returns).max() > 10.0 else 3
+            columns = " | ".join(f"{x:.{digits}f}" for x in figures)
+            print(f"| {env_id} | {name} | {columns} | {n_steps / args.episodes:.1f} |")
+    if "GuardedMaze-v1" in args.env:
         print(f"\nGuardedMaze alone: {maze_speed():,.0f} steps per second")
 
 

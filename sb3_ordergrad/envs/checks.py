@@ -26,6 +26,17 @@ def check_number(name: str, value: float, minimum: float = -math.inf, example: f
         raise ValueError(f"{name}={value} is not {allowed}: give a value such as {example}")
 
 
+def check_positive(name: str, value: float, example: float) -> None:
+    """
+    :param name: of the parameter, for the message
+    :param value: what the user gave
+    :param example: a usual value, for the message
+    :raises ValueError: if it is not finite or not above 0
+    """
+    if not (math.isfinite(value) and value > 0.0):
+        raise ValueError(f"{name}={value} is not a finite number > 0: give a value such as {example}")
+
+
 def check_limit(name: str, value: float, unit: str, example: float) -> None:
     """
     :param name: of the parameter, for the message

@@ -1,5 +1,6 @@
-"""The Guarded Maze: a short way past a guard who is rarely there, and a long safe one."""
+"""The Guarded Maze: a short way past a guard that is rarely there, and a long safe one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -20,6 +21,7 @@ GOAL_REWARD = 16.0
 GUARD_UNIT = 16.0  # the guard takes this many times the cost of the episode
 PATIENCE = 32  # steps that cost 1 each
 START_LOW, START_HIGH = 0.6, 3.6
+RETURN_SCALE = 1.0 / 256.0
 
 # Plain Python lookups by flat cell index: a numpy index costs several times as much
 _WALLS = tuple(
@@ -40,26 +42,46 @@ def _cell(x: float, y: float) -> int:
     return SIZE * int(x + 0.5) + int(y + 0.5)
 
 
+def _check_start(start: Sequence[float] | None) -> None:
+    """
+    :param start: what the user gave
+    :raises ValueError: if it is not two coordinates of a free cell
+    """
+    if start is None:
+        return
+    inside = len(start) == 2 and all(0.0 <= coordinate <= SIZE - 1.0 for coordinate in start)
+    if not inside or _WALLS[_cell(*start)]:
+        raise ValueError(f"start={start} is not in a free cell of the maze: give (x, y) such as (1.0, 1.0), or None")
+
+
 class GuardedMazeEnv(gym.Env[np.ndarray, int]):
     """
     Guarded Maze of CeSoR (Greenberg et al. 2022, https://arxiv.org/abs/2205.05138).
 
-    8 x 8 cells with outer and inner walls. The position ``(x, y)`` = (row, column) is continuous and starts uniform in
-    [0.6, 3.6]^2. An action moves one unit along one axis, plus Gaussian noise on both coordinates, clipped to [0, 7]; the
-    move is refused if the nearest cell of its end or of its midpoint is a wall. Reaching the goal cell pays +16 and ends the
-    episode; any other step pays -1 while fewer than 32 steps have been taken before it, and 0 afterwards. On first entering
-    the guarded cell (by end or midpoint) an episode that is guarded pays ``16 * cost`` on top of the step's reward.
+    8 x 8 cells with outer and inner walls. The position ``(x, y)`` = (row, column) is continuous and starts uniform in [0.6,
+    3.6]^2. An action moves one unit along one axis, plus Gaussian noise on both coordinates, clipped to [0, 7]; the move is
+    refused if the nearest cell of its end or of its midpoint is a wall. The step that reaches the goal cell is rewarded with
+    +16 and ends the episode; any other step with -1 while fewer than 32 steps have been taken before it, and 0 afterwards. If
+    the episode is guarded, ``16 * cost`` is subtracted from the reward of the step that first enters the guarded cell (by its
+    end or midpoint).
 
     Whether the episode is guarded and its cost are drawn at reset and not observed. Infos carry ``is_success``, ``guarded``
     (is there a guard in this episode) and ``guard_entered`` (has the guarded cell been entered so far).
 
-    Observation: ``(64,)`` float32, the bilinear weights of the position over the cells (at most four are not zero, they sum
-    to 1). Actions: ``Discrete(4)``, -x, +x, -y, +y. The time limit (192 steps: 32 and at most 160 further ones) comes with
-    the registration of ``GuardedMaze-v0``.
+    Observation: ``(64,)`` float32, the bilinear weights of the position over the cells (at most four are not zero, they sum to
+    1). Actions: ``Discrete(4)``, -x, +x, -y, +y. The time limit comes with the registration: 160 steps for ``GuardedMaze-v1``
+    as in the published code, 192 for ``GuardedMaze-v0``.
+
+    ``GuardedMazeFixedStart-v0`` is the variant of Return Capping (Mead et al. 2025, https://arxiv.org/abs/2504.20887): start
+    (1, 1), guarded with probability 0.05, a cost of 4 (a reward of -64) in every guarded episode, the return so far observed,
+    160 steps.
 
     :param guard_probability: chance that an episode is guarded, in [0, 1]
-    :param cost_mean: mean of the exponential cost, at least 0; one unit of cost is 16 of reward
+    :param cost_mean: mean of the cost, at least 0; one unit of cost is 16 of reward
     :param action_noise: standard deviation of the noise on each coordinate, in cells, at least 0
+    :param random_cost: draw the cost from the exponential distribution; if False, it is ``cost_mean`` in every episode
+    :param start: position ``(x, y)`` at which every episode starts, in a free cell; None draws it from [0.6, 3.6]^2
+    :param observe_return: append the rewards collected so far, divided by 256, to the observation, which is ``(65,)`` then
     :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..3
     """
@@ -71,23 +93,33 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
         guard_probability: float = 0.2,
         cost_mean: float = 2.0,
         action_noise: float = 0.2,
+        random_cost: bool = True,
+        start: Sequence[float] | None = None,
+        observe_return: bool = False,
         render_mode: str | None = None,
     ) -> None:
         check_probability("guard_probability", guard_probability)
         check_number("cost_mean", cost_mean, minimum=0.0, example=2.0)
         check_number("action_noise", action_noise, minimum=0.0, example=0.2)
+        _check_start(start)
         check_render_mode(render_mode)
         self.guard_probability = guard_probability
         self.cost_mean = cost_mean
         self.action_noise = action_noise
+        self.random_cost = random_cost
+        self.start = start
+        self.observe_return = observe_return
         self.render_mode = render_mode
 
-        self.observation_space = spaces.Box(0.0, 1.0, shape=(N_CELLS,), dtype=np.float32)
+        low, high = np.zeros(N_CELLS, dtype=np.float32), np.ones(N_CELLS, dtype=np.float32)
+        if observe_return:
+            low, high = np.append(low, np.float32(-np.inf)), np.append(high, np.float32(np.inf))
+        self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Discrete(len(MOVES))  # type: ignore[assignment]
 
-        self.x = START_LOW
-        self.y = START_LOW
+        self.x, self.y = start or (START_LOW, START_LOW)
         self.n_steps = 0
+        self.return_to_date = 0.0
         self.guarded = False
         self.cost = 0.0
         self.guard_entered = False
@@ -95,12 +127,16 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         rng = self.np_random
-        self.x = float(rng.uniform(START_LOW, START_HIGH))
-        self.y = float(rng.uniform(START_LOW, START_HIGH))
+        if self.start is None:
+            self.x = float(rng.uniform(START_LOW, START_HIGH))
+            self.y = float(rng.uniform(START_LOW, START_HIGH))
+        else:
+            self.x, self.y = self.start
         # The cost is drawn in every episode, so the random stream does not depend on the guard
         self.guarded = bool(rng.random() < self.guard_probability)
-        self.cost = float(rng.exponential(self.cost_mean))
+        self.cost = float(rng.exponential(self.cost_mean)) if self.random_cost else self.cost_mean
         self.n_steps = 0
+        self.return_to_date = 0.0
         self.guard_entered = False
         return self._observation(), self._info(False)
 
@@ -127,6 +163,7 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
                 self.guard_entered = True
                 if self.guarded:
                     reward -= GUARD_UNIT * self.cost
+        self.return_to_date += reward
         return self._observation(), reward, success, False, self._info(success)
 
     def _info(self, success: bool) -> dict[str, Any]:
@@ -138,9 +175,9 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
 
     def _observation(self) -> np.ndarray:
         """
-        Bilinear one-hot of the position.
+        Bilinear one-hot of the position, and the return so far where it is observed.
 
-        :return: ``(64,)`` float32, weight ``(1 - |x - row|)+ (1 - |y - col|)+`` at index ``8 * row + col``
+        :return: ``(64,)`` or ``(65,)`` float32, weight ``(1 - |x - row|)+ (1 - |y - col|)+`` at index ``8 * row + col``
         """
         # Position 7 belongs to the last pair of cells, with all the weight on the second one
         row = min(int(self.x), SIZE - 2)
@@ -148,11 +185,13 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
         down = self.x - row
         right = self.y - col
         cell = SIZE * row + col
-        observation = np.zeros(N_CELLS, dtype=np.float32)
+        observation = np.zeros(N_CELLS + self.observe_return, dtype=np.float32)
         observation[cell] = (1.0 - down) * (1.0 - right)
         observation[cell + 1] = (1.0 - down) * right
         observation[cell + SIZE] = down * (1.0 - right)
         observation[cell + SIZE + 1] = down * right
+        if self.observe_return:
+            observation[N_CELLS] = RETURN_SCALE * self.return_to_date
         return observation
 
     def render(self) -> np.ndarray | None:

@@ -1,12 +1,19 @@
 """The observation wrapper that makes a static risk objective learnable: reward collected so far and elapsed time."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+# Fixed transforms of the return, so nothing has to be saved with a model: name -> function
+SQUASHES: dict[str | None, Callable[[float], float]] = {
+    None: lambda x: x,
+    "log": lambda x: math.copysign(math.log1p(abs(x)), x),
+    "softsign": lambda x: x / (1.0 + abs(x)),
+}
 RETURN_KEY = "return_to_date"
 ELAPSED_KEY = "elapsed"
 
@@ -19,30 +26,39 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
     that is left bounds what can come. An optimal policy therefore depends on ``(s_t, C_t, t / T)``, and so does the value
     the critic has to learn; the state alone is not enough (Baeuerle and Ott 2011, https://doi.org/10.1007/s00186-011-0367-0).
 
-    With ``C_t = scale * sum_{u < t} r_u`` and ``t`` the steps taken since reset:
+    With ``C_t = squash(scale * sum_{u < t} r_u)`` and ``t`` the steps taken since reset:
 
     - a flat Box ``(n,)`` becomes ``(n + 2,)``: ``[obs, C_t, t / T]``, with at least float32 precision;
     - a Dict gains the keys ``return_to_date`` and ``elapsed``, float32 of shape ``(1,)`` (images and goals stay as they are).
 
     Rewards are those of the wrapped environment: put this wrapper inside any that changes them (``NormalizeReward``).
-    VecNormalize is outside, so it leaves them raw and usually takes care of their scale; without it give a ``scale`` that
-    keeps ``C_t`` near unit size. With HER, the collected reward is the one received under the goal of the episode, also in
-    relabelled transitions.
+    VecNormalize is outside, so it leaves them raw and usually normalises the observed return; without it, returns of tens or
+    hundreds dominate the other observations and can slow learning down: give a ``scale`` (one over a typical return), or a
+    ``squash``. Both are fixed, so training and evaluation environments agree and nothing has to be saved. With HER, the
+    collected reward is the one received under the goal of the episode, also in relabelled transitions.
 
     :param env: environment with a flat Box or a Dict observation space
     :param scale: factor on the collected reward, finite and not 0
+    :param squash: transform of the scaled return x: None leaves it as it is; ``"log"`` is ``sign(x) log(1 + |x|)``, which
+        needs no knowledge of the returns' size; ``"softsign"`` is ``x / (1 + |x|)``, in [-1, 1], for a ``scale`` of one over a
+        typical return
     :param max_episode_steps: the T above; taken from the time limit of ``env`` if None
     :raises TypeError: if the observation space is neither a Box nor a Dict
-    :raises ValueError: if a Box is not flat, a Dict has one of the keys already, T is unknown or not positive, or ``scale``
-        is out of range
+    :raises ValueError: if a Box is not flat, a Dict has one of the keys already, T is unknown or not positive, ``scale`` is
+        out of range, or ``squash`` is unknown
     """
 
-    def __init__(self, env: gym.Env, scale: float = 1.0, max_episode_steps: int | None = None) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, scale=scale, max_episode_steps=max_episode_steps)
+    def __init__(
+        self, env: gym.Env, scale: float = 1.0, max_episode_steps: int | None = None, squash: str | None = None
+    ) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, scale=scale, max_episode_steps=max_episode_steps, squash=squash)
         gym.Wrapper.__init__(self, env)
         if not math.isfinite(scale) or scale == 0.0:
             raise ValueError(f"scale={scale} must be finite and not 0: give the factor on the collected reward, such as 1.0")
+        if squash not in SQUASHES:
+            raise ValueError(f'squash={squash!r} is unknown: use "log", "softsign" or None')
         self.scale = float(scale)
+        self.squash = squash
         self.max_episode_steps = self._find_max_episode_steps(max_episode_steps)
         self._is_dict = isinstance(env.observation_space, spaces.Dict)
         self.observation_space = self._extend_space(env.observation_space)
@@ -73,7 +89,7 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def _extend_space(space: spaces.Space) -> spaces.Space:
         """
         :param space: observation space of the wrapped environment
-        :return: the space with return to date (unbounded) and elapsed fraction (in [0, 1])
+        :return: the space with return to date (declared as unbounded) and elapsed fraction (in [0, 1])
         :raises TypeError: if it is neither a Box nor a Dict
         :raises ValueError: if a Box is not flat or a key is taken
         """
@@ -123,7 +139,7 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
         :param observation: observation of the wrapped environment
         :return: a new observation with ``C_t`` and ``t / T``
         """
-        collected = self.scale * self._return_to_date
+        collected = SQUASHES[self.squash](self.scale * self._return_to_date)
         # A horizon given below the real one must not leave the space
         elapsed = min(self._n_steps / self.max_episode_steps, 1.0)
         if self._is_dict:

@@ -12,12 +12,12 @@ from sb3_ordergrad.envs.checks import check_limit, check_number, check_probabili
 
 class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs, ABC):
     """
-    What the three wrappers share: a random number of their own is added to the reward of each step.
+    Base class of the wrappers below: a random number of their own is added to the reward of each step.
 
-    ``info["reward_disturbance"]`` is what all of these wrappers together have added to the reward of the step. The record of
+    ``info["reward_disturbance"]`` is what all of these wrappers together added to the reward of the step. The record of
     a ``Monitor`` inside (``info["episode"]["r"]``) is corrected by what was added during the episode, so that logs and
     evaluations show the task that is trained on. The random numbers come from a generator of the wrapper's own, seeded by
-    ``reset(seed=)``: the wrapped environment's stream stays what it was without the wrapper.
+    ``reset(seed=)``, so the random numbers of the wrapped environment do not change.
 
     :param env: environment to wrap
     :param kwargs: arguments of the wrapper, recorded for the environment's spec
@@ -26,7 +26,7 @@ class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs, ABC):
     def __init__(self, env: gym.Env, **kwargs: Any) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, **kwargs)
         gym.Wrapper.__init__(self, env)
-        # Wrappers of this kind that are stacked must not toss the same coins
+        # Stacked wrappers of this kind must not draw the same random numbers
         self._n_inside = 0
         while isinstance(env, gym.Wrapper):
             self._n_inside += isinstance(env, RewardDisturbance)
@@ -53,8 +53,8 @@ class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs, ABC):
     @abstractmethod
     def _disturbance(self, observation: Any, info: dict[str, Any]) -> float:
         """
-        Draw what is added to the reward of a step. Random numbers are drawn in every step, needed or not: the same seed gives
-        the same ones to every policy.
+        Draw what is added to the reward of a step. Random numbers are drawn in every step, needed or not, so the same seed
+        gives the same ones to every policy.
 
         :param observation: of the step
         :param info: of the step
@@ -110,7 +110,7 @@ class SpeedPenalty(MeasuredRewardDisturbance):
     :param v_max: speed above which a step is at risk (strictly above), in the units of the environment
     :param penalty: what is added to the reward, usually negative, finite
     :param probability: chance of the penalty in a step at risk, in [0, 1]
-    :param measure: where the speed stands: a key of ``info``, or an index into a flat observation
+    :param measure: where to read the speed: a key of ``info``, or an index into a flat observation
     :raises ValueError: if a parameter is outside its range, or a step does not measure the speed
     """
 
@@ -126,7 +126,7 @@ class SpeedPenalty(MeasuredRewardDisturbance):
         self.probability = probability
 
     def _disturbance(self, observation: Any, info: dict[str, Any]) -> float:
-        # The speed is looked up in every step: one that is not measured must not wait for the coin to be noticed
+        # Read in every step, so that a missing speed is an error in the first step and not at the first event
         at_risk = self._measured(observation, info) > self.v_max
         info["risk_event"] = bool(self._rng.random() < self.probability and at_risk)
         return self.penalty if info["risk_event"] else 0.0
@@ -134,13 +134,13 @@ class SpeedPenalty(MeasuredRewardDisturbance):
 
 class NoisyRegion(MeasuredRewardDisturbance):
     """
-    Beyond a coordinate the reward is noisy: N(0, std) is added to that of each step. The mean of the task stays what it was.
+    Beyond a coordinate, N(0, std^2) is added to the reward of each step. The mean of the task does not change.
 
     :param env: environment to wrap
     :param beyond: where the region begins (strictly beyond), in the units of the coordinate
     :param std: standard deviation of the noise, in units of reward, at least 0
     :param side: ``"above"``: coordinates greater than ``beyond``; ``"below"``: smaller ones
-    :param measure: where the coordinate stands: a key of ``info``, or an index into a flat observation
+    :param measure: where to read the coordinate: a key of ``info``, or an index into a flat observation
     :raises ValueError: if a parameter is outside its range, or a step does not measure the coordinate
     """
 
@@ -165,11 +165,11 @@ class NoisyRegion(MeasuredRewardDisturbance):
 
 class HeavyTailReward(RewardDisturbance):
     """
-    Now and then a reward is contaminated by an outlier: with ``probability``, ``scale * t`` is added, t of Student's law.
+    With ``probability``, an outlier ``scale * t`` is added to the reward of a step, t from Student's t distribution.
 
-    The outliers are symmetric, so the mean of the task stays what it was where it exists (``df > 1``); their variance is
-    infinite up to ``df = 2``. They teach nothing: an objective that leaves the extremes out (a trimmed mean, the median) loses
-    nothing by it. ``info["outlier"]`` says whether this step's reward is contaminated.
+    The outliers are symmetric, so the mean of the task does not change where it exists (``df > 1``); their variance is
+    infinite up to ``df = 2``. They carry no information, so an objective that ignores the extremes (a trimmed mean, the
+    median) loses nothing. ``info["outlier"]`` says whether this step has one.
 
     :param env: environment to wrap
     :param probability: chance of an outlier in one step, in [0, 1]

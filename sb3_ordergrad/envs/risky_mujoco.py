@@ -1,4 +1,4 @@
-"""MuJoCo robots with a coin in each step that matters only above a speed or tilt: a rare penalty, or a rare breakdown."""
+"""MuJoCo robots with a rare penalty, or a rare breakdown, in steps above a speed or a tilt."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from sb3_ordergrad.envs.checks import check_limit, check_number, check_probabili
 
 class RandomEvent(MujocoEnv, EzPickle, ABC):
     """
-    Goes in front of a MuJoCo robot: in each step at risk an event happens with ``probability``.
+    Base class to put before a MuJoCo robot: in each step at risk an event happens with ``probability``.
 
     ``penalty`` is added to the reward of the step of the event; where ``ends_episode`` is set, the episode ends with it
     (terminated). ``info["risk_event"]`` says whether it happened.
@@ -23,31 +23,37 @@ class RandomEvent(MujocoEnv, EzPickle, ABC):
     :param probability: chance of the event in a step at risk, in [0, 1]
     :param penalty: reward of the event, usually negative, finite
     :param limit: name and value of the limit beyond which a step is at risk, as the robot's constructor takes it
+    :param certain: replace the event by its expected loss: every step at risk is charged ``probability`` times what the event
+        would change in its reward, and never ends the episode. For reference levels; ``risk_event`` marks the charged steps
     :param kwargs: passed on to gymnasium's robot (``render_mode``, ``ctrl_cost_weight``, ...)
     :raises ValueError: if a parameter is outside its range
     """
 
     ends_episode: ClassVar[bool] = False
 
-    def __init__(self, probability: float, penalty: float, limit: dict[str, float], **kwargs: Any) -> None:
+    def __init__(
+        self, probability: float, penalty: float, limit: dict[str, float], certain: bool = False, **kwargs: Any
+    ) -> None:
         check_probability("probability", probability)
         check_number("penalty", penalty, example=-70.0)
         super().__init__(**kwargs)
         # The robot has recorded its own arguments: a copy by pickle must be built with ours
-        EzPickle.__init__(self, probability=probability, penalty=penalty, **limit, **kwargs)
+        EzPickle.__init__(self, probability=probability, penalty=penalty, certain=certain, **limit, **kwargs)
         self.probability = probability
         self.penalty = penalty
+        self.certain = certain
 
     # A plain float reward, where gymnasium annotates np.float64
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
         observation, robot_reward, terminated, truncated, info = super().step(action)
         reward = float(robot_reward)
-        # One coin per step, needed or not: the same seed gives the same coins to a slow and to a fast policy
-        coin = self.np_random.random() < self.probability
-        event = bool(coin and self._at_risk(info))
+        # One draw per step, needed or not: the same seed gives the same ones to a slow and to a fast policy
+        happens = self.np_random.random() < self.probability
+        event = bool((happens or self.certain) and self._at_risk(info))
         if event:
-            reward = self._penalised(reward, info)
-        terminated = bool(terminated or (event and self.ends_episode))
+            penalised = self._penalised(reward, info)
+            reward = reward + self.probability * (penalised - reward) if self.certain else penalised
+        terminated = bool(terminated or (event and self.ends_episode and not self.certain))
         return observation, reward, terminated, truncated, {**info, "risk_event": event}
 
     @abstractmethod
@@ -73,7 +79,7 @@ class SpeedRisk(RandomEvent):
     :param v_max: speed in m/s above which a step is at risk (strictly above)
     :param probability: chance of the event in a step at risk, in [0, 1]
     :param penalty: reward of the event, usually negative, finite
-    :param kwargs: passed on to gymnasium's robot
+    :param kwargs: passed on to :class:`RandomEvent` and gymnasium's robot
     :raises ValueError: if a parameter is outside its range
     """
 
@@ -93,7 +99,7 @@ class TiltRisk(RandomEvent):
     :param max_angle: the torso's angle in rad from which a step is at risk
     :param probability: chance of the event in a step at risk, in [0, 1]
     :param penalty: reward of the event, usually negative, finite
-    :param kwargs: passed on to gymnasium's robot
+    :param kwargs: passed on to :class:`RandomEvent` and gymnasium's robot
     :raises ValueError: if a parameter is outside its range
     """
 
@@ -122,7 +128,7 @@ class RiskyHalfCheetahEnv(SpeedRisk, HalfCheetahEnv):
     :param v_max: speed in m/s above which a step is at risk
     :param probability: chance of the penalty in a step at risk
     :param penalty: what is added to the reward of the step, once its forward part is taken away
-    :param kwargs: passed on to gymnasium's ``HalfCheetahEnv``
+    :param kwargs: ``certain`` of :class:`RandomEvent`, and the arguments of gymnasium's ``HalfCheetahEnv``
     :raises ValueError: if a parameter is outside its range
     """
 
@@ -137,14 +143,14 @@ class RiskyHopperEnv(TiltRisk, HopperEnv):
     """
     Hopper-v5 of O-RAAC (Urpi et al. 2021, https://arxiv.org/abs/2102.05371).
 
-    ``b ~ Bernoulli(probability)`` at each step; if the robot is healthy, its torso leans by ``max_angle`` or more and ``b``,
+    ``b ~ Bernoulli(probability)`` at each step; if the robot is healthy, its torso leans by ``max_angle`` or more, and ``b``,
     ``r' = r + penalty``. The episode goes on. ``info["risk_event"]`` says whether it happened. Hopper itself ends the episode
     from 0.2 rad on. 500 steps with the registration of ``RiskyHopper-v0``.
 
     :param max_angle: the torso's angle in rad, to either side, from which a step is at risk
     :param probability: chance of the penalty in a step at risk
     :param penalty: what is added to the reward of the step
-    :param kwargs: passed on to gymnasium's ``HopperEnv``
+    :param kwargs: ``certain`` of :class:`RandomEvent`, and the arguments of gymnasium's ``HopperEnv``
     :raises ValueError: if a parameter is outside its range
     """
 
@@ -161,7 +167,7 @@ class RiskyWalker2dEnv(TiltRisk, Walker2dEnv):
     :param max_angle: the torso's angle in rad, to either side, from which a step is at risk
     :param probability: chance of the penalty in a step at risk
     :param penalty: what is added to the reward of the step
-    :param kwargs: passed on to gymnasium's ``Walker2dEnv``
+    :param kwargs: ``certain`` of :class:`RandomEvent`, and the arguments of gymnasium's ``Walker2dEnv``
     :raises ValueError: if a parameter is outside its range
     """
 
@@ -180,7 +186,7 @@ class FragileHalfCheetahEnv(SpeedRisk, HalfCheetahEnv):
     :param v_max: speed in m/s above which a step is at risk
     :param probability: chance of a breakdown in a step at risk
     :param penalty: what a breakdown adds to the reward of its step
-    :param kwargs: passed on to gymnasium's ``HalfCheetahEnv``
+    :param kwargs: ``certain`` of :class:`RandomEvent`, and the arguments of gymnasium's ``HalfCheetahEnv``
     :raises ValueError: if a parameter is outside its range
     """
 
@@ -200,7 +206,7 @@ class FragileHopperEnv(SpeedRisk, HopperEnv):
     :param v_max: speed in m/s above which a step is at risk
     :param probability: chance of a breakdown in a step at risk
     :param penalty: what a breakdown adds to the reward of its step
-    :param kwargs: passed on to gymnasium's ``HopperEnv``
+    :param kwargs: ``certain`` of :class:`RandomEvent`, and the arguments of gymnasium's ``HopperEnv``
     :raises ValueError: if a parameter is outside its range
     """
 

@@ -1,4 +1,4 @@
-"""Reacher-v5 with a reward that is either there or not."""
+"""Reacher-v5 with a sparse reward."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from sb3_ordergrad.envs.checks import check_number
 
 class SparseReacherEnv(ReacherEnv):
     """
-    Reacher-v5 rewarded 1 in each step that ends with the fingertip within ``tolerance`` of the target, else 0.
+    Reacher-v5 with a reward of 1 in each step that ends with the fingertip within ``tolerance`` of the target, else 0.
 
-    Nothing else is paid: neither distance nor control counts. A policy that seldom gets there learns little from the mean of
-    its episodes; the best of several shows it the way. ``info["is_success"]`` says whether the tip is within the tolerance.
+    Neither distance nor control counts. A policy that rarely gets there learns little from the mean of its episodes, and more
+    from the best of several. ``info["is_success"]`` says whether the tip is within the tolerance.
     50 steps with the registration of ``SparseReacher-v0``.
 
-    :param tolerance: greatest distance from the tip to the target that is paid, in metres, at least 0
+    :param tolerance: greatest distance from the tip to the target that is rewarded, in metres, at least 0
     :param kwargs: passed on to gymnasium's ``ReacherEnv`` (``render_mode``, ...)
     :raises ValueError: if the tolerance is outside its range
     """

@@ -1,15 +1,13 @@
-"""Betting game: stakes, cap, coins, the Gym interface; and its exact solution in the benchmark, against play."""
+"""Betting game: stakes, cap, luck and both rules; its exact solution in the benchmark against all sequences of luck."""
 
-import warnings
 from itertools import product
 from types import ModuleType
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as gym_check_env
 from repository import BENCHMARKS, load_script
-from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
 from sb3_ordergrad.envs.betting_game import BettingGameEnv
@@ -25,13 +23,6 @@ def game_at(purse: float, win_probability: float) -> BettingGameEnv:
     env.reset(seed=0)
     env.purse = purse
     return env
-
-
-def test_checkers_pass_without_warnings() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gym_check_env(gym.make("BettingGame-v0").unwrapped)
-        sb3_check_env(gym.make("BettingGame-v0"))
 
 
 def test_constants() -> None:
@@ -60,6 +51,20 @@ def test_ruin_lasts_and_episodes_take_six_rounds() -> None:
     steps = [env.step(8) for _ in range(6)]
     assert [reward for _, reward, *_ in steps] == [-16.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert [terminated for _, _, terminated, _, _ in steps] == [False] * 5 + [True]
+
+
+def test_cropped_stake_and_early_end() -> None:
+    def rewards_and_ends(purse: float, win_probability: float, action: int) -> tuple[float, bool]:
+        env: Any = gym.make("BettingGameCroppedStake-v0", win_probability=win_probability).unwrapped
+        env.reset(seed=0)
+        env.purse = purse
+        return env.step(action)[1:3]
+
+    # 200 leaves room for 56, which is all that is staked; the cap and an empty purse end the episode
+    assert rewards_and_ends(200.0, 1.0, 8) == (56.0, True)
+    assert rewards_and_ends(200.0, 0.0, 8) == (-56.0, False)
+    assert rewards_and_ends(200.0, 0.0, 1) == (-25.0, False)
+    assert rewards_and_ends(100.0, 0.0, 8) == (-100.0, True)
 
 
 def test_the_return_is_the_change_of_the_purse() -> None:
@@ -98,20 +103,13 @@ def test_wins_over_100_000_rounds() -> None:
     assert abs(wins / n - 0.88) < 4 * np.sqrt(0.88 * 0.12 / n)
 
 
-def test_seeds() -> None:
-    def trajectory(seed: int, action: int) -> list[bool]:
+def test_luck_does_not_depend_on_the_stake() -> None:
+    def won(action: int) -> list[bool]:
         env = gym.make("BettingGame-v0")
-        env.reset(seed=seed)
-        won = []
-        for step in range(60):
-            won.append(env.step(action)[4]["won"])
-            if step % 6 == 5:
-                env.reset()
-        return won
+        env.reset(seed=3)
+        return [env.step(action)[4]["won"] for _ in range(6)]
 
-    # The coins are the same whatever is staked
-    assert trajectory(3, 8) == trajectory(3, 8) == trajectory(3, 0)
-    assert trajectory(3, 8) != trajectory(4, 8)
+    assert won(8) == won(0)
 
 
 def test_render_shows_purse_and_rounds() -> None:
@@ -153,23 +151,52 @@ def solution() -> ModuleType:
     return load_script(BENCHMARKS / "betting_game.py")
 
 
-def test_exact_distribution_is_that_of_all_64_runs_of_luck(solution: ModuleType) -> None:
-    game = solution.build_game()
+def luck_of_64(env: BettingGameEnv, solution: ModuleType, policy: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """
+    :param env: a betting game
+    :param solution: the benchmark
+    :param policy: action for each purse before each round
+    :return: returns of all 64 sequences of won and lost bets, and their probabilities
+    """
+    game, p = solution.build_game(env), env.win_probability
+    returns, probabilities = np.zeros(64), np.ones(64)
+    for i, luck in enumerate(product([True, False], repeat=6)):
+        env.reset()
+        over = False
+        for t, won in enumerate(luck):
+            probabilities[i] *= p if won else 1.0 - p
+            if not over:
+                (purse,) = np.flatnonzero(game.purses[t] == env.purse)
+                env.win_probability = float(won)
+                _, reward, over, _, _ = env.step(int(policy[t][purse]))
+                returns[i] += reward
+    env.win_probability = p
+    return returns, probabilities
+
+
+@pytest.mark.parametrize("env_id", ["BettingGame-v0", "BettingGameCroppedStake-v0"])
+def test_exact_distribution_is_that_of_all_64_sequences(solution: ModuleType, env_id: str) -> None:
+    env: Any = gym.make(env_id).unwrapped
+    game = solution.build_game(env)
     actions = np.random.default_rng(0)
     policy = [actions.integers(9, size=len(purses)) for purses in game.purses[:-1]]
     expected = np.zeros(len(game.returns))
-    for luck in product([True, False], repeat=6):
-        env = BettingGameEnv()
-        env.reset()
-        probability = 1.0
-        for t, won in enumerate(luck):
-            env.win_probability = float(won)
-            env.step(int(policy[t][np.searchsorted(game.purses[t], env.purse - 1e-9)]))
-            probability *= 0.88 if won else 0.12
-        expected[np.searchsorted(game.returns, env.purse - 16.0 - 1e-9)] += probability
+    for value, probability in zip(*luck_of_64(env, solution, policy), strict=True):
+        expected[np.flatnonzero(np.isclose(game.returns, value, rtol=0.0, atol=1e-9))] += probability
     np.testing.assert_allclose(solution.distribution(game, solution.pure(policy)), expected, atol=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("win_probability", "best"), [(0.75, 2.96), (0.80, 6.89), (0.88, 23.88)])
+def test_optimum_of_return_cappings_rule(solution: ModuleType, win_probability: float, best: float) -> None:
+    env: Any = gym.make("BettingGameCroppedStake-v0", win_probability=win_probability).unwrapped
+    policy = solution.optimum(solution.build_game(env), "cvar:0.2")
+    returns, probabilities = luck_of_64(env, solution, policy)
+    order = np.argsort(returns)
+    assert solution.cvar(returns[order], probabilities[order], 0.2) == pytest.approx(best, abs=0.005)
+
+
+@pytest.mark.slow
 def test_optima(solution: ModuleType) -> None:
     game = solution.build_game()
     mean, tail = (solution.pure(solution.optimum(game, objective)) for objective in ("mean", "cvar:0.25"))
@@ -188,4 +215,4 @@ def test_optima(solution: ModuleType) -> None:
 def test_tail_mean_of_a_known_distribution(solution: ModuleType) -> None:
     returns, probabilities = np.array([-4.0, 0.0, 8.0]), np.array([0.1, 0.1, 0.8])
     # The worst quarter: 0.1 of -4, 0.1 of 0 and 0.05 of 8
-    assert solution.cvar(returns, probabilities) == pytest.approx((-0.4 + 0.4) / 0.25)
+    assert solution.cvar(returns, probabilities, 0.25) == pytest.approx((-0.4 + 0.4) / 0.25)

@@ -1,13 +1,10 @@
-"""Guarded Maze: walls, guard, rewards, episode length, randomness and the Gym interface."""
+"""Guarded Maze: walls, guard, rewards, episode length, randomness, and the variant with a fixed start."""
 
-import warnings
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as gym_check_env
-from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
 from sb3_ordergrad.envs.guarded_maze import GuardedMazeEnv
@@ -26,13 +23,6 @@ def maze_at(x: float, y: float, **kwargs: Any) -> GuardedMazeEnv:
     env.reset(seed=0)
     env.x, env.y = x, y
     return env
-
-
-def test_checkers_pass_without_warnings() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gym_check_env(gym.make("GuardedMaze-v0").unwrapped)
-        sb3_check_env(gym.make("GuardedMaze-v0"))
 
 
 @pytest.mark.parametrize(
@@ -89,15 +79,16 @@ def test_noise_is_clipped_to_the_maze() -> None:
     assert (env.x, env.y, reward, terminated) == (6.0, 6.0, -1.0, False)
 
 
-def test_goal_pays_16_and_ends() -> None:
+def test_the_goal_is_worth_16_and_ends() -> None:
     env = maze_at(6.0, 3.0)
     _, reward, terminated, truncated, info = env.step(LEFT)
     assert (reward, terminated, truncated) == (16.0, True, False)
     assert info["is_success"] is True
 
 
-def test_minus_one_for_32_steps_then_nothing() -> None:
-    env = gym.make("GuardedMaze-v0", action_noise=0.0)
+@pytest.mark.parametrize(("env_id", "horizon"), [("GuardedMaze-v0", 192), ("GuardedMaze-v1", 160)])
+def test_minus_one_for_32_steps_then_nothing(env_id: str, horizon: int) -> None:
+    env = gym.make(env_id, action_noise=0.0)
     env.reset(seed=0)
     rewards = []
     done = False
@@ -105,8 +96,7 @@ def test_minus_one_for_32_steps_then_nothing() -> None:
         _, reward, terminated, truncated, info = env.step(UP)
         rewards.append(reward)
         done = terminated or truncated
-    # 32 steps and at most 160 further ones, cut by the time limit
-    assert rewards == [-1.0] * 32 + [0.0] * 160
+    assert rewards == [-1.0] * 32 + [0.0] * (horizon - 32)
     assert truncated and not terminated and info["is_success"] is False
 
 
@@ -180,32 +170,28 @@ def test_observation_hides_guard_and_cost() -> None:
     np.testing.assert_array_equal(with_guard, env._observation())
 
 
-def trajectory(seed: int) -> np.ndarray:
-    """
-    :param seed: of the environment
-    :return: observations and rewards of two episodes under fixed actions, one row a step
-    """
-    env = gym.make("GuardedMaze-v0")
-    actions = np.random.default_rng(0)
-    rows = []
-    for episode in range(2):
-        observation, _ = env.reset(seed=seed if episode == 0 else None)
-        done = False
-        while not done:
-            rows.append([*observation, 0.0])
-            observation, reward, terminated, truncated, _ = env.step(int(actions.integers(4)))
-            rows[-1][-1] = float(reward)
-            done = terminated or truncated
-    return np.array(rows)
-
-
-def test_seeds() -> None:
-    np.testing.assert_array_equal(trajectory(3), trajectory(3))
-    assert not np.array_equal(trajectory(3)[:10], trajectory(4)[:10])
+def test_fixed_start_is_the_variant_of_return_capping() -> None:
+    env: Any = gym.make("GuardedMazeFixedStart-v0").unwrapped
+    n = 20_000
+    guarded = np.zeros(n)
+    env.reset(seed=0)
+    for i in range(n):
+        observation, _ = env.reset()
+        guarded[i] = env.guarded
+        assert (env.x, env.y, env.cost) == (1.0, 1.0, 4.0)
+    assert observation[9] == 1.0 and observation.sum() == 1.0 and observation.shape == (65,)
+    assert abs(guarded.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / n)
+    # The guard charges 64, and the return so far is seen in units of 256
+    env.action_noise, env.guarded = 0.0, True
+    env.x, env.y = 4.0, 1.0
+    observation, reward, _, _, _ = env.step(DOWN)
+    assert reward == -65.0 and observation[64] == np.float32(-65.0 / 256.0)
+    observation, reward, _, _, _ = env.step(DOWN)
+    assert reward == -1.0 and observation[64] == np.float32(-66.0 / 256.0)
 
 
 def test_render_shows_the_agent() -> None:
-    env = gym.make("GuardedMaze-v0", render_mode="rgb_array")
+    env = gym.make("GuardedMaze-v1", render_mode="rgb_array")
     env.reset(seed=0)
     before = np.asarray(env.render())
     env.step(RIGHT)
@@ -222,6 +208,9 @@ def test_render_shows_the_agent() -> None:
         ({"guard_probability": float("nan")}, "guard_probability=nan"),
         ({"cost_mean": -1.0}, "cost_mean=-1.0"),
         ({"action_noise": float("inf")}, "action_noise=inf"),
+        ({"start": (3.0, 5.0)}, r"start=\(3.0, 5.0\) is not in a free cell"),
+        ({"start": (1.0, 9.0)}, r"start=\(1.0, 9.0\) is not in a free cell"),
+        ({"start": (1.0,)}, "give \\(x, y\\) such as"),
         ({"render_mode": "human"}, 'render_mode="human"'),
     ],
 )

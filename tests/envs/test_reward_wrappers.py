@@ -202,7 +202,7 @@ def test_training_under_vec_normalize(as_dict: bool) -> None:
 
 
 @pytest.mark.parametrize("name", WRAPPERS)
-@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "BettingGame-v0", "SparseReacher-v0", "GuardedMaze-v0"])
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "BettingGame-v0", "SparseReacher-v0", "GuardedMaze-v1"])
 def test_check_env(env_id: str, name: str) -> None:
     """All environments take all wrappers; where info has neither speed nor position, by an index of the observation."""
     measured: dict[str, Wrap] = {

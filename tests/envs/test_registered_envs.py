@@ -1,0 +1,105 @@
+"""What holds for every registered environment: checkers, seeds, copies by pickle, time limits, a light registration."""
+
+import importlib
+import pickle
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env as gym_check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import sb3_ordergrad.envs
+from sb3_ordergrad.envs import ENVIRONMENTS, ReturnToDate
+
+# What gymnasium and SB3 remark on in their own environments, too, and Box2D's bindings on import
+KNOWN_WARNINGS = ("infinity", "symmetric and normalized", "is out of date", "builtin type", "invalid escape sequence")
+
+# Steps until the time limit or the last step of the rule, under actions that do not end the episode before
+HORIZONS = {
+    "GuardedMaze-v0": 192,
+    "GuardedMaze-v1": 160,
+    "GuardedMazeFixedStart-v0": 160,
+    "ServerAllocation-v0": 60,
+    "BettingGame-v0": 6,
+    "BettingGameCroppedStake-v0": 6,
+    "StochasticCliffWalking-v0": 50,
+    "MeanReversionTrading-v0": 10,
+    "AmericanPut-v0": 10,
+    "NoisyLunarLander-v0": 1000,
+    "RiskyHalfCheetah-v0": 200,
+    "RiskyHopper-v0": 500,
+    "RiskyWalker2d-v0": 500,
+    "FragileHalfCheetah-v0": 200,
+    "FragileHopper-v0": 500,
+    "SparseReacher-v0": 50,
+    "NoisyInvertedPendulum-v0": 1000,
+    "NoisyHalfCheetah-v0": 1000,
+    "NoisyAnt-v0": 1000,
+    "NoisySwimmer-v0": 1000,
+}
+
+
+def test_horizons() -> None:
+    assert {env_id: gym.spec(env_id).max_episode_steps for env_id in ENVIRONMENTS} == HORIZONS
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_checkers_pass_without_warnings(env_id: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gym_check_env(gym.make(env_id).unwrapped, skip_render_check=True)
+        sb3_check_env(gym.make(env_id))
+        sb3_check_env(ReturnToDate(gym.make(env_id)))
+    messages = [str(warning.message) for warning in caught]
+    assert [message for message in messages if not any(known in message for known in KNOWN_WARNINGS)] == []
+
+
+def trajectory(env: gym.Env, seed: int, n_steps: int = 300) -> np.ndarray:
+    """
+    :param env: environment
+    :param seed: of the first reset; the actions are always the same
+    :param n_steps: number of steps
+    :return: observations, rewards and ends, one row a step; episodes follow each other
+    """
+    observation, _ = env.reset(seed=seed)
+    env.action_space.seed(0)
+    rows = []
+    for _ in range(n_steps):
+        observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        assert type(reward) is float
+        rows.append([*observation, reward, terminated, truncated])
+        if terminated or truncated:
+            rows.append([*env.reset()[0], 0.0, False, False])
+    return np.array(rows, dtype=np.float64)
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_seeds_and_pickle(env_id: str) -> None:
+    # No random number may come from NumPy's global generator
+    np.random.seed(0)
+    env: Any = gym.make(env_id)
+    copy = pickle.loads(pickle.dumps(env))
+    expected = trajectory(env, seed=3)
+    np.random.seed(1)
+    np.testing.assert_array_equal(trajectory(copy, seed=3), expected)
+    np.testing.assert_array_equal(trajectory(env, seed=3), expected)
+    assert not np.array_equal(trajectory(env, seed=4), expected)
+
+
+@pytest.mark.slow
+def test_registration_is_lazy_and_repeatable() -> None:
+    code = (
+        "import sys, gymnasium, sb3_ordergrad.envs; "
+        "assert not {'mujoco', 'Box2D'} & set(sys.modules); "
+        "assert 'FragileHalfCheetah-v0' in gymnasium.registry"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importlib.reload(sb3_ordergrad.envs)
+        sb3_ordergrad.envs.register_envs()
