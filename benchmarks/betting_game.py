@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import torch as th
+from optimal_cvar import Layer, cvar, maximise, optimal_cvar, shortfall, unroll
 
 from sb3_ordergrad import OrderPPO
 from sb3_ordergrad.compare import cli, files, study
@@ -39,12 +40,14 @@ class Game(NamedTuple):
     :param won: ``[(9, n_t), ...]``, index into ``purses[t + 1]`` after action a is won
     :param lost: the same after it is lost
     :param win_probability: chance that a bet is won
+    :param layers: the same for the solver
     """
 
     purses: list[np.ndarray]
     won: list[np.ndarray]
     lost: list[np.ndarray]
     win_probability: float
+    layers: list[Layer]
 
     @property
     def returns(self) -> np.ndarray:
@@ -61,24 +64,19 @@ def build_game(env: BettingGameEnv = ENV) -> Game:
     ends = np.cumsum([len(before) for before in purses[:-1]])
     rounds = [model.next_states[end - len(before) : end] - end for before, end in zip(purses[:-1], ends, strict=True)]
     won, lost = ([states[:, :, i].T for states in rounds] for i in (0, 1))
-    return Game(purses, won, lost, env.win_probability)
+    return Game(purses, won, lost, env.win_probability, unroll(model))
 
 
-def maximise(game: Game, utility: np.ndarray) -> tuple[float, list[np.ndarray]]:
-    """
-    Dynamic programming over (round, purse).
-
-    :param game: the tree
-    :param utility: of each final purse, ``(n_6,)``
-    :return: the greatest expected utility, and the best action for each purse before each round, ``[(n_t,), ...]``
-    """
-    value = utility
+def on_purses(game: Game, actions: list[np.ndarray]) -> list[np.ndarray]:
+    """Actions for the pairs of the unrolled game as actions for each purse before each round, ``[(n_t,), ...]``."""
     policy = []
-    for won, lost in zip(reversed(game.won), reversed(game.lost), strict=True):
-        action_values = game.win_probability * value[won] + (1.0 - game.win_probability) * value[lost]
-        policy.append(action_values.argmax(axis=0))
-        value = action_values.max(axis=0)
-    return float(value[0]), policy[::-1]
+    first = 0
+    for purses, layer, best in zip(game.purses, game.layers, actions, strict=False):
+        on_round = np.zeros(len(purses), dtype=np.int64)
+        on_round[layer.states - first] = best
+        policy.append(on_round)
+        first += len(purses)
+    return policy
 
 
 def distribution(game: Game, policy: list[np.ndarray]) -> np.ndarray:
@@ -106,41 +104,18 @@ def level_of(objective: str) -> float:
     return 1.0 if objective == "mean" else float(objective.removeprefix("cvar:"))
 
 
-def cvar(returns: np.ndarray, probabilities: np.ndarray, level: float) -> float:
-    """
-    :param returns: ascending, ``(n,)``
-    :param probabilities: theirs, ``(n,)``
-    :param level: share of the worst returns, in (0, 1]
-    :return: their mean
-    """
-    in_tail = np.diff(np.minimum(np.cumsum(probabilities), level), prepend=0.0)
-    return float(in_tail @ returns / level)
-
-
 def figures(game: Game, policy: list[np.ndarray], objectives: tuple[str, ...] = OBJECTIVES) -> dict[str, float]:
     """Each objective's value under action probabilities ``[(9, n_t), ...]``."""
     probabilities = distribution(game, policy)
     return {objective: cvar(game.returns, probabilities, level_of(objective)) for objective in objectives}
 
 
-def shortfall(game: Game, eta: float) -> np.ndarray:
-    """The utility ``-(eta - R)+`` of each final purse; the policy that maximises it aims at the return eta."""
-    return -np.maximum(eta - game.returns, 0.0)
-
-
 def optimum(game: Game, objective: str) -> list[np.ndarray]:
-    """
-    An optimal policy: the best action for each purse before each round, ``[(n_t,), ...]``.
-
-    CVaR by Rockafellar and Uryasev (2000): max over eta of ``eta - E[(eta - R)+] / q``. For every policy the best eta is a
-    value that the return takes, so trying all of those finds the optimum over all policies, also random ones that remember.
-    """
-    if objective == "mean":
-        return maximise(game, game.returns)[1]
-    scores = [eta + maximise(game, shortfall(game, eta))[0] / level_of(objective) for eta in game.returns]
-    policy = maximise(game, shortfall(game, game.returns[int(np.argmax(scores))]))[1]
+    """An optimal policy: the best action for each purse before each round, ``[(n_t,), ...]``."""
+    best = optimal_cvar(game.layers, level_of(objective))
+    policy = on_purses(game, best.policy)
     # The bound is reached by a policy: this is what makes it the optimum
-    assert abs(figures(game, pure(policy), (objective,))[objective] - max(scores)) < 1e-9
+    assert abs(figures(game, pure(policy), (objective,))[objective] - best.value) < 1e-9
     return policy
 
 
@@ -183,7 +158,7 @@ def print_optimum(game: Game, objectives: tuple[str, ...]) -> None:
         rows[f"the same for {objective}, 2 % of the actions random"] = mixed
     # Each is the best answer to the tail that it has itself, which is a local optimum of CVaR
     for purse in (32, 64, 96, 144, 256):
-        rows[f"aims at a purse of {purse}"] = pure(maximise(game, shortfall(game, purse - ENV.start))[1])
+        rows[f"aims at a purse of {purse}"] = pure(on_purses(game, maximise(game.layers, shortfall(purse - ENV.start))[1]))
     rows |= {f"always {a}/8": pure([np.full(len(purses), a) for purses in game.purses[:-1]]) for a in range(N_SHARES + 1)}
     for label, policy in rows.items():
         print(f"| {label} | " + " | ".join(f"{value:.2f}" for value in figures(game, policy, objectives).values()) + " |")
