@@ -1,7 +1,7 @@
 """
 Optimal mean and CVaR of the return of a finite task, by dynamic programming.
 
-    python benchmarks/optimal_cvar.py                        # prints the table, writes docs/data/references.csv
+    python benchmarks/optimal_cvar.py                        # prints the table, updates docs/data/references.csv
     python benchmarks/optimal_cvar.py --env AmericanPut-v0
 
 The static CVaR at level q is ``max_t t - E[(t - R)+] / q`` (Rockafellar and Uryasev 2000,
@@ -23,14 +23,14 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+import references
+from references import Row, update
 from scipy.sparse import csr_array
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
-from sb3_ordergrad.compare.files import write_csv
 from sb3_ordergrad.envs.finance import MAX_UNITS, TRADE_UNIT, MeanReversionTradingEnv
 from sb3_ordergrad.envs.finite_model import FiniteModel
 
-ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (1.0, 0.5, 0.25, 0.2, 0.1, 0.05)
 # Collected rewards that agree to this many decimals are the same
 DECIMALS = 12
@@ -292,17 +292,6 @@ def _reached(model: FiniteModel) -> list[np.ndarray]:
     return states
 
 
-class Row(NamedTuple):
-    """A reference level: CVaR at a level (1: the mean) and how it was found."""
-
-    env_id: str
-    level: float
-    kind: str
-    value: float
-    error: float
-    source: str
-
-
 EXACT = ("BettingGame-v0", "BettingGameCroppedStake-v0", "StochasticCliffWalking-v0")
 
 
@@ -335,11 +324,11 @@ def _trading(env: MeanReversionTradingEnv, n_prices: int, n_points: int) -> dict
 
 
 def main() -> None:
-    """Print the table of optima, and write it if it has all tasks."""
+    """Print the table of optima and write it."""
     env_ids = (*EXACT, "AmericanPut-v0", "MeanReversionTrading-v0")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", choices=env_ids, default=env_ids, help="tasks (all)")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "data" / "references.csv", help="the file to write")
+    parser.add_argument("--out", type=Path, default=references.PATH, help="the file to update")
     args = parser.parse_args()
     rows = []
     print("| task | level | optimum | error | how |\n|---|---:|---:|---:|---|")
@@ -349,8 +338,7 @@ def main() -> None:
         for row in rows[-len(LEVELS) :]:
             print(f"| {row.env_id} | {row.level:g} | {row.value:.4f} | {row.error:.4f} | {row.source} |")
         print(f"{env_id}: {time.monotonic() - start:.0f} s", flush=True)
-    if set(args.env) == set(env_ids):
-        write_csv(args.out, Row._fields, rows)
+    update([row._replace(value=round(row.value, 4), error=round(row.error, 4)) for row in rows], args.out)
 
 
 if __name__ == "__main__":

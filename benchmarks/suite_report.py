@@ -1,0 +1,206 @@
+"""Tables and figures of the risk suite, from its finished runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import references
+from suite_plan import ALL, Run, Task, load_tasks
+from suite_run import is_done, read_returns
+
+from sb3_ordergrad.compare import files
+from sb3_ordergrad.evaluation import (
+    Interval,
+    bootstrap_over_seeds,
+    cvar,
+    interquartile_means,
+    normalized_scores,
+    plot_intervals,
+    plot_performance_profiles,
+    probability_of_improvement,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+HALVES = ("all", "choosing", "held-out")
+OURS = "orderppo"
+BEGIN, END = "<!-- suite: written by benchmarks/suite.py --report -->", "<!-- end of suite -->"
+# Returns of each seed: sampled, mode and best
+Seeds = dict[int, dict[str, np.ndarray]]
+Results = dict[str, dict[str, Seeds]]
+
+
+def load(runs: Sequence[Run], out: Path) -> Results:
+    """
+    :param runs: the runs
+    :param out: folder of the results
+    :return: returns of the finished ones by task, method and seed
+    """
+    results: Results = {}
+    for run in runs:
+        if is_done(run, out):
+            results.setdefault(run.env_id, {}).setdefault(run.method, {})[run.seed] = read_returns(run, out)
+    return results
+
+
+def text(interval: Interval, digits: int) -> str:
+    """The estimate with its interval."""
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table whose first column is text."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def task_table(task: Task, methods: Mapping[str, Seeds]) -> list[str]:
+    """
+    :param task: the task
+    :param methods: its returns by method and seed
+    :return: mean, CVaR and normalised CVaR of each method, with 95 % intervals over seeds and episodes
+    """
+    random, best = references.levels(task.env_id, task.level)
+    # A put is worth 0.1, a cheetah 400
+    digits = 3 if abs(best - random) < 2 else 2 if abs(best - random) < 100 else 0
+    objective = f"cvar:{task.level:g}"
+    statistics = {"mean": ("mean", None), "cvar": (objective, None)}
+    rows = []
+    for name, seeds in methods.items():
+        values = {
+            kind: bootstrap_over_seeds([returns[kind] for returns in seeds.values()], statistics=statistics)
+            for kind in ("sampled", "mode", "best")
+        }
+        tail = values["sampled"]["cvar"]
+        score = Interval(*(float(normalized_scores(value, random, best)) for value in tail))
+        cells = [text(values["sampled"]["mean"], digits), text(tail, digits), text(score, 2)]
+        cells += [text(values[kind]["cvar"], digits) for kind in ("mode", "best")]
+        rows.append([ALL[name].label, str(len(seeds)), *cells])
+    level = f"CVaR_{task.level:g}"
+    return table(["method", "seeds", "mean", level, "normalised", f"{level}, mode", f"{level}, best policy"], rows)
+
+
+def reference_line(task: Task) -> str:
+    """Random policy, reference, how it was found."""
+    random, row = references.levels(task.env_id, task.level)[0], references.reference(task.env_id, task.level)
+    mean = references.lookup(task.env_id, 1.0).get("optimum")
+    of_mean = "" if mean is None else f"; the best mean is {mean.value:.4g}"
+    kind = {"optimum": "optimum", "found": "best policy found", "assumed": "assumed"}[row.kind]
+    return f"CVaR_{task.level:g} of the random policy {random:.4g}, reference {row.value:.4g} ({kind}: {row.source}){of_mean}."
+
+
+def task_tables(runs: Sequence[Run], out: Path) -> list[str]:
+    """
+    :param runs: the runs
+    :param out: folder of the results
+    :return: a section for each task with finished runs
+    """
+    tasks, lines = load_tasks(), []
+    for env_id, methods in load(runs, out).items():
+        task = tasks[env_id]
+        lines += ["", f"### {env_id}", "", f"{task.half.capitalize()} half, {task.steps:,} steps. {reference_line(task)}", ""]
+        lines += task_table(task, methods)
+    return lines
+
+
+def suite_scores(results: Results, half: str) -> dict[str, dict[str, np.ndarray]]:
+    """
+    :param results: all returns
+    :param half: one of :data:`HALVES`
+    :return: normalised CVaR of the last policy with sampled actions, by method and task; methods with all tasks only
+    """
+    tasks = {env_id: task for env_id, task in load_tasks().items() if env_id in results and half in ("all", task.half)}
+    names = list(dict.fromkeys(name for methods in results.values() for name in methods))
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for name in names:
+        if all(name in results[env_id] for env_id in tasks):
+            scores[name] = {
+                env_id: normalized_scores(
+                    [cvar(returns["sampled"], task.level) for returns in results[env_id][name].values()],
+                    *references.levels(env_id, task.level),
+                )
+                for env_id, task in tasks.items()
+            }
+    return scores if tasks else {}
+
+
+def suite_table(results: Results, half: str) -> list[str]:
+    """Interquartile mean of each method, and the probability that OrderPPO is better."""
+    scores = suite_scores(results, half)
+    if not scores:
+        return ["No finished runs."]
+    means = interquartile_means(scores)
+    better = probability_of_improvement(scores, OURS) if OURS in scores and len(scores) > 1 else {}
+    rows = [
+        [ALL[name].label, text(mean, 3), text(better[name], 2) if name in better else ""]
+        for name, mean in sorted(means.items(), key=lambda item: -item[1].value)
+    ]
+    n_tasks = len(next(iter(scores.values())))
+    caption = "Interquartile mean of the normalised CVaR, and the probability that a run of OrderPPO is better."
+    return [f"{n_tasks} tasks. {caption}", "", *table(["method", "IQM", "P(OrderPPO is better)"], rows)]
+
+
+def draw(results: Results, folder: Path) -> list[str]:
+    """
+    :param results: all returns
+    :param folder: of the figures
+    :return: Markdown that shows them
+    """
+    scores = {ALL[name].label: tasks for name, tasks in suite_scores(results, "all").items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_performance_profiles(scores, thresholds=np.linspace(-1.0, 1.1, 211)).figure.savefig(folder / "suite_profiles.png")
+    ax = plot_intervals(interquartile_means(scores), xlabel="interquartile mean of the normalised CVaR")
+    ax.figure.savefig(folder / "suite_iqm.png")
+    return ["![Performance profiles](images/suite_profiles.png)", "", "![Interquartile means](images/suite_iqm.png)"]
+
+
+def provenance(runs: Sequence[Run], out: Path, command: str) -> list[str]:
+    """Command, commits, versions, machines, time, missing runs."""
+    done = [run for run in runs if is_done(run, out)]
+    records = [files.read_json(run.folder(out) / "record.json") for run in done]
+    missing = [f"{run.env_id} {run.method} s{run.seed}" for run in runs if run not in done]
+    train, evaluation = (sum(record[f"seconds_{part}"] for record in records) for part in ("training", "evaluation"))
+    versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
+    lines = [
+        f"- command: `{command.replace(' --report', '')}`",
+        f"- runs: {len(done)} of {len(runs)}" + (f"; missing: {', '.join(missing)}" if missing else ""),
+        f"- time: {(train + evaluation) / 3600:.1f} hours of one core, {train / 3600:.1f} of them training",
+        f"- commits: {', '.join(sorted({str(record['commit']) for record in records}))}",
+        f"- versions: {', '.join(sorted(versions))}",
+        f"- machines: {'; '.join(sorted({record['machine'] for record in records}))}",
+    ]
+    return lines
+
+
+def write(runs: Sequence[Run], out: Path, command: str, docs: Path = ROOT / "docs") -> None:
+    """
+    Write the tables into docs/suite.md, the figures, and all returns into docs/data/suite.npz.
+
+    :param runs: the runs
+    :param out: folder of the results
+    :param command: that made this report
+    :param docs: folder of the docs
+    """
+    results = load(runs, out)
+    if not results:
+        raise ValueError(f"There is no finished run in {out}: run benchmarks/suite.py first.")
+    lines = [BEGIN, ""]
+    for half in HALVES:
+        title = {"all": "All tasks", "choosing": "Choosing half", "held-out": "Held-out half"}[half]
+        lines += [f"## {title}", "", *suite_table(results, half), ""]
+        lines += [*draw(results, docs / "images"), ""] if half == "all" else []
+    lines += ["## Tasks", *task_tables(runs, out), "", "## Runs", "", *provenance(runs, out, command), "", END]
+    page = docs / "suite.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    files.write_text(page, before + "\n".join(lines) + after)
+    arrays = {
+        f"{env_id}/{name}/{seed}/{kind}": returns.astype(np.float32)
+        for env_id, methods in results.items()
+        for name, seeds in methods.items()
+        for seed, kinds in seeds.items()
+        for kind, returns in kinds.items()
+    }
+    (docs / "data").mkdir(parents=True, exist_ok=True)
+    with files.replacing(docs / "data" / "suite.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
+    print("\n".join(lines))

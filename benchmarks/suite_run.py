@@ -1,0 +1,227 @@
+"""
+One run of the risk suite: train, then evaluate the last and the best policy. ``benchmarks/suite.py`` starts it in a process of
+its own. Files of a run, ``record.json`` last:
+
+- ``returns.npz``: float32 returns and int32 lengths of fresh episodes: ``sampled`` and ``mode`` of the last policy, ``best``
+  of the policy with the best CVaR during training, with sampled actions
+- ``model.zip``, ``best_model.zip`` and, where the settings normalise, ``vecnormalize.pkl`` and ``best_vecnormalize.pkl``
+- ``evaluations.npz``: of ``ObjectiveEvalCallback``
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from references import Row, standard_error
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from suite_plan import ALL, Run, Task
+
+import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
+from sb3_ordergrad.compare import files, settings
+from sb3_ordergrad.evaluation import ObjectiveEvalCallback, ReturnDistribution, cvar, evaluate_distribution
+
+N_EVAL_ENVS = 50
+N_EVALUATIONS = 10
+# Of the best policy, and of a trial of the search
+FEW_EPISODES = 400
+# Seeds of evaluations, which no training has
+EVALUATION_SEED = 1_000_000
+
+
+def is_done(run: Run, out: Path) -> bool:
+    """Whether the record of the run is there and is its own."""
+    record = files.read_json(run.folder(out) / "record.json")
+    return record is not None and record["run"] == json.loads(json.dumps(asdict(run)))
+
+
+def read_returns(run: Run, out: Path) -> dict[str, np.ndarray]:
+    """Returns of a finished run: ``sampled``, ``mode`` and ``best``, shape (n_episodes,) each."""
+    with np.load(run.folder(out) / "returns.npz") as arrays:
+        return {name: arrays[name].astype(np.float64) for name in arrays.files if not name.endswith("_lengths")}
+
+
+def make_eval_env(run: Run, n_envs: int, seed: int, normalize: Path | None = None) -> VecEnv:
+    """
+    :param run: the run
+    :param n_envs: number of environments
+    :param seed: of the first
+    :param normalize: statistics of the observations; ``None`` for those of no observation
+    :return: environments of the task, with raw rewards
+    """
+    env = settings.make_env(run.env_id, run.settings, n_envs, seed)
+    kwargs = settings.normalize_kwargs(run.settings)
+    if kwargs is None:
+        return env
+    normalized = VecNormalize(env, **kwargs) if normalize is None else VecNormalize.load(str(normalize), env)
+    normalized.training, normalized.norm_reward = False, False
+    return normalized
+
+
+def evaluate(run: Run, folder: Path, prefix: str, n_episodes: int, deterministic: bool, seed: int) -> ReturnDistribution:
+    """
+    :param run: the run
+    :param folder: its folder
+    :param prefix: "" for the last policy, "best_" for the best
+    :param n_episodes: number of episodes
+    :param deterministic: the mode of the policy
+    :param seed: of the episodes
+    :return: their returns
+    """
+    env = make_eval_env(run, min(N_EVAL_ENVS, n_episodes), seed, folder / f"{prefix}vecnormalize.pkl")
+    model: BaseAlgorithm = settings.load_class(run.path).load(folder / f"{prefix}model.zip", device="cpu")
+    try:
+        return evaluate_distribution(model, env, n_episodes, deterministic, seed)
+    finally:
+        env.close()
+
+
+def execute(run: Run, out: Path) -> None:
+    """
+    Train and evaluate.
+
+    :param run: the run
+    :param out: folder of the results
+    """
+    th.set_num_threads(1)
+    folder = run.folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").unlink(missing_ok=True)
+    (folder / "evaluations.npz").unlink(missing_ok=True)
+    start = time.monotonic()
+    train_settings = {**run.settings, "env_kwargs": {**(run.settings.get("env_kwargs") or {}), **run.env_kwargs}}
+    model, normalize = settings.make_model(settings.load_class(run.path), run.env_id, train_settings, run.seed)
+    model.set_logger(configure(None, []))
+    n_envs = model.n_envs
+    callback = None
+    if run.episodes > 0:
+        eval_seed = EVALUATION_SEED + 10_000 * run.seed
+        callback = ObjectiveEvalCallback(
+            make_eval_env(run, min(16, run.eval_episodes), eval_seed),
+            n_eval_episodes=run.eval_episodes,
+            eval_freq=max(run.steps // N_EVALUATIONS // n_envs, 1),
+            log_path=str(folder),
+            best_model_save_path=str(folder / "best"),
+            deterministic=False,
+            verbose=0,
+            objective=f"cvar:{run.level:g}",
+        )
+    model.learn(run.steps, callback=callback)
+    model.save(folder / "model.zip")
+    if normalize is not None:
+        normalize.save(str(folder / "vecnormalize.pkl"))
+    env = model.get_env()
+    assert env is not None
+    env.close()
+    if callback is not None:
+        callback.eval_env.close()
+        for name in ("model.zip", "vecnormalize.pkl"):
+            source = folder / "best" / ("best_model.zip" if name == "model.zip" else name)
+            if source.exists():
+                os.replace(source, folder / f"best_{name}")
+        (folder / "best").rmdir()
+    trained = time.monotonic()
+
+    seed = EVALUATION_SEED + 10_000 * run.seed + 5_000
+    parts = {"sampled": ("", run.episodes or FEW_EPISODES, False)}
+    if callback is not None:
+        parts |= {"mode": ("", run.episodes, True), "best": ("best_", FEW_EPISODES, False)}
+    arrays: dict[str, np.ndarray] = {}
+    for name, (prefix, n_episodes, deterministic) in parts.items():
+        distribution = evaluate(run, folder, prefix, n_episodes, deterministic, seed)
+        arrays[name] = distribution.returns.astype(np.float32)
+        arrays[f"{name}_lengths"] = distribution.lengths.astype(np.int32)
+    with files.replacing(folder / "returns.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
+    record = {
+        "run": asdict(run),
+        "timesteps": model.num_timesteps,
+        "cvar": {name: float(cvar(arrays[name].astype(np.float64), run.level)) for name in parts},
+        "mean": {name: float(arrays[name].mean(dtype=np.float64)) for name in parts},
+        "seconds_training": round(trained - start, 1),
+        "seconds_evaluation": round(time.monotonic() - trained, 1),
+        "commit": files.git_commit(),
+        "versions": files.package_versions(),
+        "machine": files.machine(),
+    }
+    files.write_json(folder / "record.json", record)
+
+
+def execute_in_process(run: Run, out: Path) -> str | None:
+    """
+    Execute a run in a process of its own, so that a crash ends only this run.
+
+    :param run: the run
+    :param out: folder of the results
+    :return: why it failed, or ``None``
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, __file__, json.dumps(asdict(run)), str(out.resolve())]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        assert process.stderr is not None
+        # The input stays open as long as somebody waits for the process
+        error = process.stderr.read()
+        status = process.wait()
+    return None if status == 0 else f"{run.env_id}, {run.method}, seed {run.seed}: exit status {status}\n{error[-3000:]}"
+
+
+def best_found(task: Task, out: Path, n_episodes: int) -> list[Row]:
+    """
+    The best policy among all finished runs on a task, evaluated on new episodes.
+
+    :param task: the task
+    :param out: folder of the results
+    :param n_episodes: number of new episodes
+    :return: its mean and its CVaR; nothing if no run is finished
+    """
+    best: tuple[float, str, dict[str, Any], Path] | None = None
+    for path in (out / task.env_id).glob("*/record.json"):
+        record = files.read_json(path)
+        for name, value in record["cvar"].items() if record is not None else ():
+            if best is None or value > best[0]:
+                best = (value, name, record["run"], path.parent)
+    if best is None:
+        return []
+    _, name, fields, folder = best
+    run = Run(**fields)
+    prefix = "best_" if name == "best" else ""
+    returns = evaluate(run, folder, prefix, n_episodes, name == "mode", 2 * EVALUATION_SEED).returns
+    how = {"sampled": "last policy", "mode": "mode of the last policy", "best": "best policy by evaluations"}[name]
+    command = f"python benchmarks/suite.py --tasks {task.env_id} --methods {run.method} --seeds {run.seed}"
+    source = f"{ALL[run.method].label}, seed {run.seed}, {run.steps} steps, {how}; `{command}`"
+    return [
+        Row(task.env_id, q, "found", round(float(cvar(returns, q)), 4), round(standard_error(returns, q), 4), source)
+        for q in (1.0, task.level)
+    ]
+
+
+def _end_with_parent() -> None:
+    os.read(0, 1)
+    os._exit(1)
+
+
+def main() -> int:
+    """Execute the run of the command line; the end of the input ends the process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        execute(Run(**json.loads(sys.argv[1])), Path(sys.argv[2]))
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
