@@ -115,29 +115,26 @@ def standard_error(returns: np.ndarray, level: float) -> float:
     return float(np.std(np.minimum(returns - var, 0.0) / level if level < 1.0 else returns) / np.sqrt(len(returns)))
 
 
-def measure_random(env_ids: Iterable[str], levels_of: dict[str, float], n_episodes: int) -> list[Row]:
+def measure_random(env_id: str, level: float, n_episodes: int) -> list[Row]:
     """
-    :param env_ids: tasks
-    :param levels_of: the level of each
-    :param n_episodes: episodes of each
-    :return: mean and CVaR of uniform random actions, and whatever levels the optima have
+    :param env_id: the task
+    :param level: its level of CVaR
+    :param n_episodes: number of episodes
+    :return: mean and CVaR of uniform random actions, also at the levels of the optima
     """
     import gymnasium as gym
     from random_policies import random_action, rollout_returns
 
     from sb3_ordergrad.evaluation import cvar
 
-    rows = []
-    for env_id in env_ids:
-        env = gym.make(env_id)
-        returns, _ = rollout_returns(env, random_action, n_episodes, seed=0)
-        env.close()
-        source = f"{n_episodes} episodes of uniform random actions, seed 0"
-        for level in sorted({1.0, levels_of[env_id], *(row.level for row in read() if row.env_id == env_id)}):
-            value, error = float(cvar(returns, level)), standard_error(returns, level)
-            rows.append(Row(env_id, level, "random", round(value, 4), round(error, 4), source))
-        print(f"{env_id}: CVaR_{levels_of[env_id]:g} {cvar(returns, levels_of[env_id]):.2f}", flush=True)
-    return rows
+    env = gym.make(env_id)
+    returns, _ = rollout_returns(env, random_action, n_episodes, seed=0)
+    env.close()
+    source = f"{n_episodes} episodes of uniform random actions, seed 0"
+    return [
+        Row(env_id, q, "random", round(float(cvar(returns, q)), 4), round(standard_error(returns, q), 4), source)
+        for q in sorted({1.0, level, *(row.level for row in read() if row.env_id == env_id)})
+    ]
 
 
 def main() -> None:
@@ -152,14 +149,13 @@ def main() -> None:
     import suite_plan
 
     tasks = {env_id: task for env_id, task in suite_plan.load_tasks().items() if args.tasks is None or env_id in args.tasks}
-    if args.random:
-        update(measure_random(tasks, {env_id: task.level for env_id, task in tasks.items()}, args.episodes))
-    if args.found is not None:
-        import suite_run
+    for task in tasks.values():
+        if args.random:
+            update(measure_random(task.env_id, task.level, args.episodes))
+        if args.found is not None and "optimum" not in lookup(task.env_id, task.level):
+            from suite_run import best_found
 
-        for task in tasks.values():
-            if "optimum" not in lookup(task.env_id, task.level):
-                update(suite_run.best_found(task, args.found, args.episodes))
+            update(best_found(task, args.found, args.episodes))
     print("| task | level | random | reference | how |\n|---|---:|---:|---:|---|")
     for task in tasks.values():
         rows = lookup(task.env_id, task.level)

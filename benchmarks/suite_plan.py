@@ -116,6 +116,23 @@ def at_level(task: Task) -> dict[str, Any]:
     return {"level": task.level}
 
 
+def published(task: Task) -> dict[str, Any]:
+    """Settings of Return Capping's public code; a rollout of 3072 steps in place of 3000 has whole minibatches."""
+    return {
+        "n_envs": 1,
+        "n_steps": 3072,
+        "batch_size": 32,
+        "n_epochs": 10,
+        "learning_rate": 3e-4,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "ent_coef": 1e-5,
+        "max_grad_norm": 1.0,
+        "policy_kwargs": "dict(net_arch=[256, 256], activation_fn=nn.ReLU)",
+        "n_timesteps": 1_500_000 if task.env_id == "NoisyLunarLander-v0" else 1_000_000,
+    }
+
+
 def nothing(task: Task) -> dict[str, Any]:
     """No settings beyond those of the task."""
     return {}
@@ -154,7 +171,26 @@ REFERENCES = {
     "orderppo-x10": Method("OrderPPO, 10 x the steps", ORDER_PPO, order_settings, "orderppo", 10.0, NO_OPTIMUM, max_seeds=2),
     "sac-certain": Method("SAC, risk certain", SAC, nothing, steps=0.5, tasks=ROBOTS, max_seeds=1, env_kwargs=CERTAIN),
 }
-ALL = METHODS | OFF_POLICY | REFERENCES
+# To compare with published figures: the rivals with the settings of their paper, on its tasks
+THEIRS = ("GuardedMazeFixedStart-v0", "BettingGameCroppedStake-v0", "NoisyLunarLander-v0")
+PUBLISHED = {
+    "return-capping-published": Method(
+        "Return Capping, published settings",
+        METHODS["return-capping"].path,
+        lambda task: at_level(task) | published(task),
+        tasks=THEIRS,
+        max_seeds=1,
+    ),
+    "ppo-published": Method("PPO, published settings", PPO, published, tasks=THEIRS, max_seeds=1),
+    "cvar-ppo-published": Method(
+        "CVaR-PPO, published settings",
+        METHODS["cvar-ppo"].path,
+        lambda task: at_level(task) | published(task) | {"n_steps": round(3072 / task.level)},
+        tasks=THEIRS,
+        max_seeds=1,
+    ),
+}
+ALL = METHODS | OFF_POLICY | REFERENCES | PUBLISHED
 
 
 def load_tasks() -> dict[str, Task]:
@@ -213,12 +249,13 @@ def make_run(task: Task, name: str, seed: int, changes: dict[str, Any] | None = 
         settings = {key: settings[key] for key in ("env_wrapper", "env_kwargs") if key in settings}
         settings |= {"normalize": {"norm_obs": True, "norm_reward": False}, "learning_starts": 5000}
     settings = apply(changes, {**settings, **method.settings(task)}, task)
+    steps = settings.pop("n_timesteps", int(task.steps * method.steps))
     fields: dict[str, Any] = {
         "env_id": task.env_id,
         "method": name,
         "seed": seed,
         "path": method.path,
-        "steps": int(task.steps * method.steps),
+        "steps": steps,
         "settings": settings,
         "env_kwargs": dict(method.env_kwargs),
         "level": task.level,

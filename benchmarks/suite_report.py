@@ -44,7 +44,9 @@ def load(runs: Sequence[Run], out: Path) -> Results:
 
 def text(interval: Interval, digits: int) -> str:
     """The estimate with its interval."""
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    # Adding 0 turns -0 into 0
+    value, low, high = (f"{round(x, digits) + 0.0:.{digits}f}" for x in interval)
+    return f"{value} [{low}, {high}]"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
