@@ -3,10 +3,9 @@ Time of whole trainings with OrderPPO over PPO, and OrderA2C over A2C, on HalfCh
 
     python benchmarks/training_overhead.py
 
-Pairs are interleaved and their order alternates, so that a machine that slows down or warms up does so for both; each ratio
-is that of two neighbouring trainings, and their median is reported. The bar, 1.03, is on the wall time of OrderPPO; the
-processor time of the same trainings is printed beside it, since it suffers less from other load. Episodes are 1000 steps long:
-trainings of the default length rank in two thirds of their rollouts, much shorter ones hardly rank at all.
+The two trainings of a pair run one after the other, and their order alternates, so that changes in the speed of the machine
+affect both. The median of the ratios is reported, for wall time and for processor time, which other load affects less.
+OrderPPO should take at most 1.03 times the wall time of PPO. Episodes are 1000 steps long, so short trainings hardly rank.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from sb3_ordergrad import OrderA2C, OrderPPO
 
 N_ENVS = 16
 OBJECTIVE = "cvar:0.25"
-BAR = 1.03
+BOUND = 1.03
 
 
 class Seconds(NamedTuple):
@@ -83,7 +82,7 @@ def compare(
     times: tuple[list[Seconds], list[Seconds]] = ([], [])
     for pair in range(pairs):
         makes = (order, parent)
-        # who goes first alternates
+        # the order alternates
         for which in (0, 1) if pair % 2 == 0 else (1, 0):
             times[which].append(train(makes[which], n_steps, timesteps))
     return times
@@ -97,17 +96,17 @@ def main() -> None:
     args = parser.parse_args()
     th.set_num_threads(1)
     print(f"HalfCheetah-v5, {N_ENVS} environments, {OBJECTIVE}, 1 thread; {args.pairs} pairs of {args.steps} timesteps\n")
-    print("| training | seconds (ours, parent) | wall time, median ratio (all) | processor time, median ratio (all) | bar |")
+    print("| training | seconds (ours, parent) | wall time, median ratio (all) | processor time, median ratio (all) | bound |")
     print("|---|---|---|---|---|")
-    rows = (("OrderPPO / PPO", order_ppo, ppo, f"{BAR}"), ("OrderA2C / A2C", order_a2c, a2c, "none"))
-    for name, order, parent, bar in rows:
+    rows = (("OrderPPO / PPO", order_ppo, ppo, f"{BOUND}"), ("OrderA2C / A2C", order_a2c, a2c, "none"))
+    for name, order, parent, bound in rows:
         ours, theirs = compare(order, parent, args.n_steps, args.steps, args.pairs)
         seconds = ", ".join(f"{np.median([time.wall for time in times]):.2f}" for times in (ours, theirs))
         cells = []
         for clock in ("wall", "process"):
             ratios = [getattr(a, clock) / getattr(b, clock) for a, b in zip(ours, theirs, strict=True)]
             cells.append(f"{np.median(ratios):.3f} ({', '.join(f'{ratio:.3f}' for ratio in sorted(ratios))})")
-        print(f"| {name} | {seconds} | {' | '.join(cells)} | {bar} |", flush=True)
+        print(f"| {name} | {seconds} | {' | '.join(cells)} | {bound} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Machinery that OrderPPO and OrderA2C share: episode returns, groups, credit, the on-policy mixin."""
+"""What OrderPPO and OrderA2C share: episodes, comparison groups, pseudo-rewards, and the hooks into SB3's on-policy loop."""

@@ -1,144 +1,182 @@
-"""Raw rewards and whole episodes inside SB3's rollout loop."""
+"""Raw rewards and episodes, recorded while SB3 collects a rollout."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
-POOLED = ""  # the one group when episodes are not kept apart
+POOLED = ""  # the only group without ``group_by``
+
+MAX_HISTORY = 16_384  # steps of an episode whose history is kept
 
 
 class Episode(NamedTuple):
     """
     A finished episode.
 
-    :param env: index of the environment it ran in
-    :param step: step of the rollout at which it ended
-    :param key: the group it belongs to
+    :param group: key of its comparison group
     :param episode_return: sum of its raw rewards
-    :param collected: what it had collected before each of its steps, shape (length,)
+    :param history: reward that it had collected before each of its first ``MAX_HISTORY`` steps; empty if not kept from the
+        first step on
     """
 
-    env: int
-    step: int
-    key: str
+    group: str
     episode_return: float
-    collected: np.ndarray
+    history: np.ndarray
 
 
-class UnderWay(NamedTuple):
+class Rollout:
     """
-    The episodes under way, updated in place; zeros where none has begun. Saved with the model.
+    Raw rewards and episodes of a rollout. The arrays have the shape (n_steps, n_envs).
 
-    :param collected: what each has collected so far, shape (n_envs,)
-    :param steps: number of steps each has made, shape (n_envs,)
+    :param n_steps: steps of the rollout
+    :param n_envs: number of environments
     """
 
-    collected: np.ndarray
-    steps: np.ndarray
+    def __init__(self, n_steps: int, n_envs: int) -> None:
+        shape = (n_steps, n_envs)
+        self.rewards = np.zeros(shape)
+        # raw reward that the episode had collected before the step, and its number of earlier steps; in earlier rollouts too
+        self.collected = np.zeros(shape)
+        self.elapsed = np.zeros(shape, dtype=np.int64)
+        self.dones = np.zeros(shape, dtype=bool)
+        # number of the step's episode: its index in ``finished``, or len(finished) + env for the unfinished one of an env
+        self.episode = np.full(shape, -1)
+        self.finished: list[Episode] = []
+        # groups of the unfinished episodes, one for each environment
+        self.ongoing_groups: list[str] = []
+        # the critic's values of the observations after the rollout, for SB3's advantages
+        self.last_values = th.zeros(n_envs)
 
-    @classmethod
-    def none(cls, n_envs: int) -> "UnderWay":
+
+class OngoingEpisodes:
+    """
+    The unfinished episode of each environment. Saved with the model, so that training continues exactly.
+
+    :param n_envs: number of environments
+    """
+
+    def __init__(self, n_envs: int) -> None:
+        self.collected = np.zeros(n_envs)
+        self.steps = np.zeros(n_envs, dtype=np.int64)
+        self.groups = [POOLED] * n_envs
+        self.forget_history()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # only the columns in use are saved
+        return self.__dict__ | {"history": self.history[:, : self.steps.max(initial=0)]}
+
+    def restart(self, envs: np.ndarray) -> None:
         """
-        :param n_envs: number of environments
-        :return: no episode under way
+        :param envs: environments in which a new episode starts
         """
-        return cls(np.zeros(n_envs), np.zeros(n_envs, dtype=np.int64))
+        self.collected[envs] = 0.0
+        self.steps[envs] = 0
+
+    def forget_history(self) -> None:
+        """Drop what the episodes had collected before each of their steps."""
+        self.history = np.zeros((len(self.steps), 0), dtype=np.float32)
+
+    def extend_history(self) -> None:
+        """Keep what each episode has collected before its next step."""
+        while self.history.shape[1] <= min(self.steps.max(), MAX_HISTORY - 1):
+            # NaN: the history began in mid-episode
+            self.history = np.pad(self.history, ((0, 0), (0, max(128, self.history.shape[1]))), constant_values=np.nan)
+        envs = np.flatnonzero(self.steps < MAX_HISTORY)
+        self.history[envs, self.steps[envs]] = self.collected[envs]
+
+    def finish(self, env: np.intp) -> Episode:
+        """
+        :param env: an environment whose episode has ended
+        :return: the episode
+        """
+        history = self.history[env, : self.steps[env]].copy()
+        return Episode(self.groups[env], float(self.collected[env]), history[:0] if np.isnan(history).any() else history)
 
 
 class EpisodeRecorder(BaseCallback):
     """
-    Record raw rewards while SB3 collects a rollout: before ``VecNormalize``, before the time-limit bootstrap, with or without
-    a ``Monitor``. An episode that began in an earlier rollout keeps what it had collected.
-
-    At step t of the rollout, in environment e: ``before[t, e]`` is the reward that the episode had collected before the step,
-    ``after[t, e]`` after it, and ``elapsed[t, e]`` its number of earlier steps.
+    Record raw rewards and whole episodes: before ``VecNormalize``, before SB3 adds the value of the last observation at a
+    time limit, with or without a ``Monitor``. An episode that began in an earlier rollout keeps what it had collected.
 
     :param n_steps: steps of a rollout
-    :param under_way: the episodes under way
+    :param ongoing: the unfinished episodes, updated in place
+    :param on_rollout: called with each complete rollout
     :param group_by: key of ``info`` that names an episode's group, ``None`` for a single group
+    :param keep_history: whether finished episodes need their history
     """
 
-    def __init__(self, n_steps: int, under_way: UnderWay, group_by: str | None = None) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        ongoing: OngoingEpisodes,
+        on_rollout: Callable[[Rollout], None],
+        group_by: str | None,
+        keep_history: bool,
+    ) -> None:
         super().__init__()
-        n_envs = len(under_way.steps)
-        self.group_by = group_by
-        self.before = np.zeros((n_steps, n_envs))
-        self.after = np.zeros((n_steps, n_envs))
-        self.elapsed = np.zeros((n_steps, n_envs), dtype=np.int64)
-        self.finished: list[Episode] = []
-        self.keys = [POOLED] * n_envs
-        self._envs = np.arange(n_envs)
-        self._collected, self._steps = under_way
-        self._starts: np.ndarray | None = None
-        # what each episode under way had collected before each of its steps; grows with the longest
-        self._history = np.zeros((n_envs, max(n_steps, self._steps.max() + 1)))
-        for env, n_done in enumerate(self._steps):
-            # a saved model has its episodes' sums alone: as if paid evenly
-            self._history[env, :n_done] = np.linspace(0.0, self._collected[env], n_done, endpoint=False)
-        self._row = 0
+        self.n_steps, self.ongoing, self.on_rollout = n_steps, ongoing, on_rollout
+        self.group_by, self.keep_history = group_by, keep_history
+        if not keep_history:
+            ongoing.forget_history()
         self._vec_normalize: VecNormalize | None = None
 
     def _on_training_start(self) -> None:
-        env = self.model.get_env()
-        assert isinstance(env, VecEnv)
-        self._vec_normalize = unwrap_vec_wrapper(env, VecNormalize)  # type: ignore[assignment]
+        # the innermost one has the raw rewards
+        env: VecEnv = self.training_env
+        while isinstance(env, VecEnvWrapper):
+            self._vec_normalize = env if isinstance(env, VecNormalize) else self._vec_normalize
+            env = env.venv
 
     def _on_rollout_start(self) -> None:
         self._row = 0
-        self.finished = []
+        self._rollout = Rollout(self.n_steps, len(self.ongoing.steps))
 
     def _on_step(self) -> bool:
-        rewards, dones = self.locals["rewards"], self.locals["dones"]
-        if self._vec_normalize is not None:
-            rewards = self._vec_normalize.get_original_reward()
+        ongoing, rollout, row, dones = self.ongoing, self._rollout, self._row, self.locals["dones"]
+        rewards = self.locals["rewards"] if self._vec_normalize is None else self._vec_normalize.get_original_reward()
         if not np.isfinite(rewards).all():
             raise ValueError(
                 f"Rewards must be finite numbers, got {rewards!r} at timestep {self.num_timesteps}: "
-                "a return with NaN or infinity cannot be ranked. Mend the environment's reward."
+                "a return with NaN or infinity cannot be ranked. Check the reward of the environment."
             )
-        starts = self.model._last_episode_starts
-        assert starts is not None
-        # new flags say where the environments were reset; after a cancelled rollout SB3 still has those of its last step
-        if starts is not self._starts:
-            self._begin(np.flatnonzero(starts))
-            self._starts = starts
-        if self._steps.max() == self._history.shape[1]:
-            self._history = np.concatenate([self._history, np.zeros_like(self._history)], axis=1)
-        self._history[self._envs, self._steps] = self._collected
-        self.before[self._row] = self._collected
-        self.elapsed[self._row] = self._steps
-        self._collected += rewards
-        self._steps += 1
-        self.after[self._row] = self._collected
+        if self.keep_history:
+            ongoing.extend_history()
+        rollout.rewards[row], rollout.dones[row] = rewards, dones
+        rollout.collected[row], rollout.elapsed[row] = ongoing.collected, ongoing.steps
+        ongoing.collected += rewards
+        ongoing.steps += 1
         if self.group_by is not None:
-            self._read_keys(dones, self.locals["infos"])
+            self._read_groups(self.group_by, dones, self.locals["infos"])
         ended = np.flatnonzero(dones)
         for env in ended:
-            history = self._history[env, : self._steps[env]].copy()
-            self.finished.append(Episode(int(env), self._row, self.keys[env], float(self._collected[env]), history))
-        self._begin(ended)
+            steps = rollout.episode[: row + 1, env]
+            steps[steps < 0] = len(rollout.finished)
+            rollout.finished.append(ongoing.finish(env))
+        ongoing.restart(ended)
         self._row += 1
         return True
 
-    def _begin(self, envs: np.ndarray) -> None:
-        self._collected[envs] = 0.0
-        self._steps[envs] = 0
-
     def _on_rollout_end(self) -> None:
-        # ahead of the user's callbacks, so that they see what is trained on
-        self.model.pay_pseudo_rewards(self.locals["values"], self.locals["dones"])  # type: ignore[attr-defined]
+        rollout, envs = self._rollout, np.arange(len(self.ongoing.steps))
+        rollout.episode = np.where(rollout.episode < 0, len(rollout.finished) + envs, rollout.episode)
+        rollout.ongoing_groups = list(self.ongoing.groups)
+        rollout.last_values = self.locals["values"]
+        self.on_rollout(rollout)
 
-    def _read_keys(self, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
-        """An episode's key is that of its last step; until then, that of the latest of its steps that had one."""
+    def _read_groups(self, group_by: str, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
+        """The last ``info`` of an episode names its group. Until then, the latest ``info`` that has the key does."""
+        groups = self.ongoing.groups
         for env, info in enumerate(infos):
-            if self.group_by in info:
-                self.keys[env] = str(info[self.group_by])
+            if group_by in info:
+                groups[env] = str(info[group_by])
             elif dones[env]:
                 raise ValueError(
-                    f"group_by={self.group_by!r}, but the info of an episode's last step has only the keys {sorted(info)}. "
-                    f"Let the environment put {self.group_by!r} there, or pass group_by=None."
+                    f"group_by={group_by!r}, but the info of an episode's last step has only the keys "
+                    f"{sorted(map(str, info))}. Add {group_by!r} to it in the environment, or pass group_by=None."
                 )
-            elif self._steps[env] == 1:
-                self.keys[env] = POOLED
+            elif self.ongoing.steps[env] == 1:
+                groups[env] = POOLED

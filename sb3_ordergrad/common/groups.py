@@ -1,16 +1,17 @@
 """Comparison groups: the episodes of a rollout, topped up with the most recent earlier ones."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from sb3_ordergrad.common.episodes import Episode
+from sb3_ordergrad.common.episodes import Rollout
 from sb3_ordergrad.lstatistics import GroupInfluence, LStatistic, Objective
 
-# groups that are remembered, the most recent ones: keys without end must not fill the memory and the saved model
-MAX_GROUPS = 1000
+MAX_GROUPS = 1000  # most recently seen groups that are remembered, so that memory and saved model stay bounded
+
+# made once: A2C's rollouts are too short to compute the weights of an L-statistic in each
+cached_lstatistic = lru_cache(maxsize=32)(LStatistic)
 
 
 class Group(NamedTuple):
@@ -19,99 +20,86 @@ class Group(NamedTuple):
 
     :param returns: raw returns, shape (N,)
     :param ages: timesteps since the end of the rollout in which each ended, shape (N,)
-    :param n_new: how many of them, the last ones, ended in the present rollout
+    :param episodes: numbers in this rollout (``Rollout.episode``) of the episodes that belong to the group: first those that
+        ended, which are the last of the N members, then the unfinished ones
+    :param n_new: how many ended in this rollout
     """
 
     returns: np.ndarray
     ages: np.ndarray
+    episodes: np.ndarray
     n_new: int
 
 
 class EpisodeMemory:
     """
-    The most recent episodes of each of the ``MAX_GROUPS`` most recent groups.
+    The most recent episodes of each of the ``MAX_GROUPS`` most recently seen groups. Saved with the model.
 
-    :param group_size: size up to which the episodes of a rollout are topped up with earlier ones
+    :param group_by: key of ``info`` whose values are the keys of the groups
     """
 
-    def __init__(self, group_size: int) -> None:
-        self.group_size = group_size
-        # return, and timestep at the end of its rollout
+    def __init__(self, group_by: str | None = None) -> None:
+        self.group_by = group_by
+        # return of each episode, and timestep at the end of its rollout
         self.recent: dict[str, list[tuple[float, int]]] = {}
         # the model's own count starts again with each training
         self.timestep = 0
 
-    def add(self, finished: list[Episode], under_way: list[str], n_timesteps: int) -> dict[str, Group]:
+    def add(self, rollout: Rollout, group_size: int) -> dict[str, Group]:
         """
-        :param finished: episodes that ended in this rollout
-        :param under_way: groups of the episodes under way
-        :param n_timesteps: timesteps of this rollout, over all environments
-        :return: the groups of these episodes, as far as they have members
+        :param rollout: the rollout
+        :param group_size: size up to which the episodes of the rollout are topped up with earlier ones
+        :return: the groups of the rollout's episodes that have members, by key
         """
-        self.timestep += n_timesteps
-        new: dict[str, list[tuple[float, int]]] = {key: [] for key in under_way}
-        for episode in finished:
-            new.setdefault(episode.key, []).append((episode.episode_return, self.timestep))
+        self.timestep += rollout.rewards.size
+        numbers: dict[str, list[int]] = {}
+        for number, key in enumerate([*(episode.group for episode in rollout.finished), *rollout.ongoing_groups]):
+            numbers.setdefault(key, []).append(number)
         groups = {}
-        for key, added in new.items():
-            members = (self.recent.pop(key, []) + added)[-max(self.group_size, len(added)) :]
-            if not members:
-                continue
-            self.recent[key] = members[-self.group_size :]
-            returns, ended_at = zip(*members, strict=True)
-            groups[key] = Group(np.array(returns), self.timestep - np.array(ended_at), len(added))
+        for key, episodes in numbers.items():
+            ended = [rollout.finished[number] for number in episodes if number < len(rollout.finished)]
+            new = [(episode.episode_return, self.timestep) for episode in ended]
+            members = (self.recent.pop(key, []) + new)[-max(group_size, len(new)) :]
+            if members:
+                self.recent[key] = members[-group_size:]
+                returns, ended_at = zip(*members, strict=True)
+                groups[key] = Group(np.array(returns), self.timestep - np.array(ended_at), np.array(episodes), len(new))
         # in the order in which they were last seen
         for key in list(self.recent)[:-MAX_GROUPS]:
             del self.recent[key]
         return groups
 
 
-@lru_cache(maxsize=32)
-def l_statistic(group_size: int, k: float, objective: Objective) -> LStatistic:
-    """
-    ``LStatistic``, kept from rollout to rollout: A2C's are too short to compute its weights for each.
-
-    :param group_size: number of episodes N
-    :param k: sample size K
-    :param objective: the objective
-    :return: the L-statistic
-    """
-    return LStatistic(group_size, k, objective)
-
-
 class TransformedReturn:
     """
-    ``phi_i(x)``: the transformed return of episode i, had it returned x (design: the influence of one episode).
-
-    A group of fewer than k + 1 episodes cannot be ranked yet: there phi is x.
+    ``phi_i(x)``, the transformed return of episode i of a group if its return were x: ``K (q(x) - v^(-i))``, from the returns
+    of the other episodes. A group of fewer than K + 1 episodes cannot be ranked, there phi is x.
 
     :param group: the group
     :param k: sample size K
-    :param objective: the L-statistic
+    :param objective: the objective
     """
 
     def __init__(self, group: Group, k: float, objective: Objective) -> None:
-        self.n_old = len(group.returns) - group.n_new
-        self.finished: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
-        self.slope = 1.0
-        if len(group.returns) < k + 1:
-            return
-        self.lstatistic = l_statistic(len(group.returns), k, objective)
-        self.slope = float(self.lstatistic.rank_weights.sum())
-        self.finished = GroupInfluence(self.lstatistic, group.returns)
-        self.others = group.returns[1:]
+        self.group = group
+        self.lstatistic: LStatistic | None = None
+        self.slope = 1.0  # mean slope of phi
+        if len(group.returns) >= k + 1:
+            self.lstatistic = cached_lstatistic(len(group.returns), k, objective)
+            self.slope = float(self.lstatistic.rank_weights.sum())
+            self._of_members = GroupInfluence(self.lstatistic, group.returns)
 
     def __call__(self, x: np.ndarray, member: np.ndarray) -> np.ndarray:
         """
         :param x: returns, shape (M,)
-        :param member: index among the group's episodes of this rollout, -1 for an episode under way, which is compared with
-            the N - 1 most recent ones; shape (M,)
+        :param member: index of the episode in the group, shape (M,); -1 for an unfinished one, which is compared with the
+            N - 1 most recent members
         :return: phi, shape (M,)
         """
-        if self.finished is None:
+        if self.lstatistic is None:
             return x
         phi = np.empty_like(x)
         ended = member >= 0
-        phi[ended] = self.finished(x[ended], self.n_old + member[ended])
-        phi[~ended] = self.lstatistic.influence(x[~ended], self.others)
+        phi[ended] = self._of_members(x[ended], member[ended])
+        phi[~ended] = self.lstatistic.influence(x[~ended], self.group.returns[1:])
         return phi

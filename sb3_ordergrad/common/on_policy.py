@@ -1,50 +1,32 @@
-"""What OrderPPO and OrderA2C add to SB3's on-policy loop."""
+"""What OrderPPO and OrderA2C add to SB3's on-policy algorithms."""
 
-from math import ceil
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch as th
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_ordergrad.common.credit import CREDITS, pseudo_rewards, update_remaining
-from sb3_ordergrad.common.episodes import EpisodeRecorder, UnderWay
-from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, l_statistic
-from sb3_ordergrad.common.projection import RemainingReturn
+from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
+from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic
+from sb3_ordergrad.common.projection import RemainingReturn, update_remaining
+from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.value_scale import ValueScale
 from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_objective, parse_objective, rank_weights
 
 _TAIL = parse_objective("cvar:0.1")
 
 
-def default_gamma(credit: str) -> float:
+class OrderMixin(OnPolicyAlgorithm):
     """
-    :param credit: the credit
-    :return: the discount factor where the user names none (evidence: docs/results.md)
-    """
-    return 1.0 if credit == "terminal" else 0.99
+    Train an SB3 on-policy algorithm on pseudo-rewards, which sum to the transformed return of each episode. Comes in front of
+    the algorithm in the list of base classes.
 
+    A callback, ahead of the user's, records raw rewards and whole episodes. At the end of a rollout, pseudo-rewards replace
+    the rewards in the rollout buffer and SB3 computes its advantages again.
 
-def default_gae_lambda(objective: ObjectiveLike, k: float, credit: str) -> float:
-    """
-    :param objective: the objective
-    :param k: sample size K
-    :param credit: the credit
-    :return: lambda of PPO's advantages where the user names none (evidence: docs/results.md)
-    """
-    is_mean = np.ptp(rank_weights(objective, k)) == 0.0
-    return 0.95 if is_mean or credit == "terminal" else 0.8
-
-
-class OrderMixin:
-    """
-    Replace the rewards of a rollout by pseudo-rewards that sum to the transformed return of each episode, before SB3 trains.
-
-    A callback, ahead of the user's, records raw rewards and whole episodes; at the end of the rollout the pseudo-rewards are
-    written into the rollout buffer and SB3's own advantages are computed again. Goes in front of an SB3 on-policy algorithm.
+    All parameters may change between two calls of ``learn``, which checks them.
     """
 
     objective: ObjectiveLike
@@ -56,49 +38,56 @@ class OrderMixin:
     group_by: str | None
     value_scale: float
 
-    # of the SB3 algorithm behind the mixin
-    n_envs: int
-    n_steps: int
-    gamma: float
-    num_timesteps: int
-    logger: Any
-    rollout_buffer: RolloutBuffer
-    _current_progress_remaining: float
+    @property
+    def gamma(self) -> float:
+        """Discount factor: the given one, or for ``None`` the default of the credit (evidence: docs/results.md)."""
+        given = self.__dict__["gamma"]
+        return given if given is not None else 1.0 if self.credit == "terminal" else 0.99
 
-    # saved with the model
-    _episode_memory: EpisodeMemory | None = None
-    _remaining: dict[str, RemainingReturn] | None = None
-    _value_scale: ValueScale | None = None
-    _under_way: UnderWay | None = None
+    @gamma.setter
+    def gamma(self, value: float | None) -> None:
+        self.__dict__["gamma"] = value
+
+    @property
+    def anneal_fraction(self) -> float:
+        """How far the objective has moved from ``anneal_from`` to ``objective``, between 0 and 1."""
+        if self.anneal == 0.0:
+            return 1.0
+        return min(1.0, (1.0 - self._current_progress_remaining) / self.anneal)
+
+    @property
+    def _keeps_rewards(self) -> bool:
+        """Whether the transformed return is x + const throughout training, so that pseudo-rewards are the rewards."""
+        objectives = [self.objective, self.anneal_from] if self.anneal > 0.0 else [self.objective]
+        return self.credit != "terminal" and all(
+            cached_lstatistic(self.group_size, self.k, parse_objective(objective)).is_mean for objective in objectives
+        )
 
     def _setup_model(self) -> None:
         self._check_order_parameters()
-        super()._setup_model()  # type: ignore[misc]
-        if self._under_way is None or len(self._under_way.steps) != self.n_envs:
-            self._under_way = UnderWay.none(self.n_envs)
-        self._recorder = EpisodeRecorder(self.n_steps, self._under_way, self.group_by)
-        if self._episode_memory is None or self._episode_memory.group_size != self.group_size:
-            self._episode_memory = EpisodeMemory(self.group_size)
-        if self._remaining is None:
-            self._remaining = {}
-        if self._value_scale is None:
+        super()._setup_model()
+        if not hasattr(self, "_value_scale"):
+            # saved with the model: a loaded model has them
+            self._ongoing = OngoingEpisodes(self.n_envs)
+            self._episode_memory = EpisodeMemory(self.group_by)
+            self._remaining: dict[str, RemainingReturn] = {}
             self._value_scale = ValueScale()
-        self._value_scale.restart(self.n_envs, self.gamma)
 
     def _check_order_parameters(self) -> None:
         """
         :raises ValueError: if a parameter of the order objective is out of its range
         """
-        rank_weights(self.objective, self.k)
-        rank_weights(self.anneal_from, self.k)
         if isinstance(self.group_size, bool) or not isinstance(self.group_size, Integral) or self.group_size < 2:
             raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2, such as 32.")
-        if self.k > self.group_size - 1:
+        # before the rank weights: a huge k would exhaust the memory
+        if isinstance(self.k, Real) and self.k > self.group_size - 1:
             raise ValueError(
                 f"k={self.k} must be below group_size={self.group_size} by at least 1: "
                 "each episode is compared with samples of k others. "
-                f"Use k <= {self.group_size - 1} or group_size >= {ceil(self.k) + 1}."
+                f"Use k <= {self.group_size - 1} or group_size >= {np.ceil(self.k) + 1:.0f}."
             )
+        rank_weights(self.objective, self.k)
+        rank_weights(self.anneal_from, self.k)
         if self.credit not in CREDITS:
             raise ValueError(f"credit={self.credit!r} must be one of {', '.join(map(repr, CREDITS))}.")
         if not (isinstance(self.anneal, Real) and 0.0 <= self.anneal <= 1.0):
@@ -109,54 +98,57 @@ class OrderMixin:
             raise ValueError(f"value_scale={self.value_scale!r} must be a positive number, such as 1.0.")
 
     def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        total_timesteps, callback = super()._setup_learn(total_timesteps, *args, **kwargs)  # type: ignore[misc]
-        # SB3 does so only after the first rollout, which would be paid by where the last training ended
+        self._check_order_parameters()
+        for name in ("gamma", "gae_lambda"):
+            # a default depends on parameters that may have changed since the buffer was made
+            if self.__dict__[name] is None:
+                setattr(self.rollout_buffer, name, getattr(self, name))
+        if len(self._ongoing.steps) != self.n_envs:
+            self._ongoing = OngoingEpisodes(self.n_envs)
+        if self._episode_memory.group_by != self.group_by:
+            self._episode_memory, self._remaining = EpisodeMemory(self.group_by), {}
+            self._ongoing.groups = [POOLED] * self.n_envs
+        starts = self._last_episode_starts
+        total_timesteps, callback = super()._setup_learn(total_timesteps, *args, **kwargs)
+        if self._last_episode_starts is not starts:
+            # SB3 has reset the environments
+            self._ongoing.restart(np.arange(self.n_envs))
+        # SB3 does so after the first rollout only, which would be annealed as at the end of the last training
         if total_timesteps > 0:
-            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)  # type: ignore[attr-defined]
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
         return total_timesteps, callback
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        keep_history = self.credit == "projected" and not self._keeps_rewards
+        recorder = EpisodeRecorder(self.n_steps, self._ongoing, self._write_pseudo_rewards, self.group_by, keep_history)
         callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
         others = [other if isinstance(other, BaseCallback) else ConvertCallback(other) for other in callbacks]
-        return super()._init_callback(CallbackList([self._recorder, *others]), progress_bar)  # type: ignore[misc]
+        return super()._init_callback(CallbackList([recorder, *others]), progress_bar)
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_recorder"]  # type: ignore[misc]
-
-    @property
-    def anneal_fraction(self) -> float:
-        """How far the objective has moved from ``anneal_from`` to ``objective``, between 0 and 1."""
-        if self.anneal == 0.0:
-            return 1.0
-        return min(1.0, (1.0 - self._current_progress_remaining) / self.anneal)
-
-    def pay_pseudo_rewards(self, last_values: th.Tensor, dones: np.ndarray) -> None:
+    def _write_pseudo_rewards(self, rollout: Rollout) -> None:
         """
-        Rank the episodes of the rollout and put pseudo-rewards in the place of its rewards.
+        Replace the rewards in the rollout buffer by pseudo-rewards, and compute the advantages again.
 
-        :param last_values: the critic's values of the observations after the rollout
-        :param dones: whether each environment's episode ended with the rollout
+        :param rollout: what the recorder has seen
         """
-        assert self._episode_memory is not None and self._remaining is not None and self._value_scale is not None
-        recorder, buffer = self._recorder, self.rollout_buffer
-        groups = self._episode_memory.add(recorder.finished, recorder.keys, buffer.rewards.size)
-        fraction = self.anneal_fraction
-        start, target = parse_objective(self.anneal_from), parse_objective(self.objective)
-        objective = interpolate_objective(start, target, fraction)
+        groups = self._episode_memory.add(rollout, self.group_size)
+        fraction, target = self.anneal_fraction, parse_objective(self.objective)
         self._log_groups(list(groups.values()), target, fraction)
-        pursued = (start, target) if self.anneal > 0.0 else (target,)
-        if self.credit != "terminal" and all(l_statistic(self.group_size, self.k, one).is_mean for one in pursued):
-            # phi(x) = x + const: the rewards themselves, with SB3's normalisation and time-limit bootstrap
-            self.logger.record("rollout/credited_steps", float(np.mean(recorder.after != recorder.before)))
+        if self._keeps_rewards:
+            # with SB3's normalisation and time-limit bootstrap
+            self.logger.record("rollout/credited_steps", float(np.mean(rollout.rewards != 0.0)))
             return
+        objective = interpolate_objective(self.anneal_from, target, fraction)
         transforms = {key: TransformedReturn(group, self.k, objective) for key, group in groups.items()}
-        rewards = pseudo_rewards(recorder, transforms, self.credit, self._remaining)
+        rewards, ranked = pseudo_rewards(rollout, transforms, self.credit, self._remaining)
         if self.credit == "projected":
-            update_remaining(self._remaining, recorder.finished, self.group_size)
-            self._remaining = {key: one for key, one in self._remaining.items() if key in self._episode_memory.recent}
-        scale = self.value_scale / self._value_scale.update(rewards, buffer.episode_starts)
+            # after its use: an episode's projection must not depend on the episode
+            update_remaining(self._remaining, rollout, transforms, self.group_size)
+            self._remaining = {key: b for key, b in self._remaining.items() if key in self._episode_memory.recent}
+        buffer = self.rollout_buffer
+        scale = self.value_scale / self._value_scale.update(rewards, ranked, buffer.episode_starts, self.gamma)
         buffer.rewards[:] = scale * rewards
-        buffer.compute_returns_and_advantage(last_values, dones)
+        buffer.compute_returns_and_advantage(rollout.last_values, rollout.dones[-1])
         self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
         self.logger.record("train/reward_scale", scale)
 
@@ -169,10 +161,10 @@ class OrderMixin:
         returns = np.concatenate([group.returns for group in groups])
         ages = np.concatenate([group.ages for group in groups])
         if ranked:
-            values = [l_statistic(len(group.returns), self.k, target).value(group.returns) for group in ranked]
+            values = [cached_lstatistic(len(group.returns), self.k, target).value(group.returns) for group in ranked]
             self.logger.record("rollout/objective", float(np.mean(values)))
         self.logger.record("rollout/group_mean", returns.mean())
-        self.logger.record("rollout/group_cvar_0.1", l_statistic(len(returns), len(returns), _TAIL).value(returns))
+        self.logger.record("rollout/group_cvar_0.1", cached_lstatistic(len(returns), len(returns), _TAIL).value(returns))
         self.logger.record("rollout/group_median", np.median(returns))
         self.logger.record("rollout/group_max", returns.max())
         self.logger.record("rollout/group_size", len(returns) / len(groups))

@@ -1,51 +1,85 @@
-"""What an episode is expected to collect after a given number of steps, from time alone."""
+"""``b_t`` of the projected credit: what an episode is expected to collect from step t on."""
 
 import numpy as np
 
-from sb3_ordergrad.common.episodes import Episode
+from sb3_ordergrad.common.episodes import Episode, Rollout
+from sb3_ordergrad.common.groups import TransformedReturn
+from sb3_ordergrad.lstatistics import LStatistic
+
+
+def episode_weights(lstatistic: LStatistic, returns: np.ndarray) -> np.ndarray:
+    """
+    Weight of each episode in ``b_t``: its weight ``W alpha`` in the objective's value, so that ``b_t`` ignores the outliers
+    that the objective ignores. Negative weights count as 0. If the weights do not have a positive sum (``"gini"``), all
+    episodes count alike.
+
+    :param lstatistic: the objective, for N episodes
+    :param returns: returns of a group, shape (N,)
+    :return: weights with mean 1, shape (N,)
+    """
+    weights = np.ones(len(returns))
+    # differences of order statistics have weights that sum to zero up to rounding
+    if lstatistic.value_weights.sum() > 1e-8:
+        weights[np.argsort(returns, kind="stable")] = np.maximum(lstatistic.value_weights, 0.0)
+    return weights / weights.mean()
 
 
 class RemainingReturn:
     """
-    ``b_t``: mean of what episodes still collected after their step t, over those that got that far.
-
-    Older episodes fade with a half-life of ``half_life`` episodes. Steps that no episode has reached take the value of the
-    last one that was.
-
-    :param half_life: number of episodes after which an episode counts half
+    ``b_t``: weighted mean of what episodes still collected from their step t on, over those that got that far. Zero while
+    there is none. Steps that no episode of the memory has reached take the value of the last step that was reached.
     """
 
-    def __init__(self, half_life: int) -> None:
-        self.half_life = half_life
-        # single precision: they are saved with the model
-        self.sums = np.zeros(1, dtype=np.float32)
-        self.counts = np.zeros(1, dtype=np.float32)
+    def __init__(self) -> None:
+        # single precision, since they are saved with the model
+        self.sums = np.zeros(0, dtype=np.float32)
+        self.counts = np.zeros(0, dtype=np.float32)
 
-    def update(self, episodes: list[Episode]) -> None:
+    def update(self, episodes: list[Episode], weights: np.ndarray, half_life: float) -> None:
         """
         :param episodes: finished episodes
+        :param weights: weight of each, shape (len(episodes),)
+        :param half_life: number of episodes after which an episode counts half
         """
-        longest = max((len(episode.collected) for episode in episodes), default=0)
-        if longest > len(self.sums):
-            grown = longest - len(self.sums)
+        grown = max(len(episode.history) for episode in episodes) - len(self.sums)
+        if grown > 0:
             self.sums, self.counts = np.pad(self.sums, (0, grown)), np.pad(self.counts, (0, grown))
-        fade = 0.5 ** (len(episodes) / self.half_life)
+        fade = 0.5 ** (len(episodes) / half_life)
         self.sums *= fade
         self.counts *= fade
-        forgotten = self.counts < 1e-6
+        for episode, weight in zip(episodes, weights, strict=True):
+            length = len(episode.history)
+            self.sums[:length] += weight * (episode.episode_return - episode.history)
+            self.counts[:length] += weight
+        forgotten = self.counts < 1e-6 * self.counts.max(initial=0.0)
         self.sums[forgotten] = self.counts[forgotten] = 0.0
-        for episode in episodes:
-            length = len(episode.collected)
-            self.sums[:length] += episode.episode_return - episode.collected
-            self.counts[:length] += 1.0
 
     def __call__(self, elapsed: np.ndarray) -> np.ndarray:
         """
         :param elapsed: numbers of steps, any shape
-        :return: ``b_t``, the same shape; zero while no episode has finished
+        :return: ``b_t``, the same shape
         """
-        known = self.counts > 0
-        if not known.any():
+        steps = np.flatnonzero(self.counts)
+        if len(steps) == 0:
             return np.zeros(elapsed.shape)
-        steps = np.flatnonzero(known)
         return np.interp(elapsed, steps, self.sums[steps] / self.counts[steps])
+
+
+def update_remaining(
+    remaining: dict[str, RemainingReturn], rollout: Rollout, transforms: dict[str, TransformedReturn], half_life: float
+) -> None:
+    """
+    Update ``b_t`` of each group in place with the episodes that ended in a rollout. A group that cannot be ranked yet has no
+    weights, and needs no ``b_t``.
+
+    :param remaining: ``b_t`` of each group
+    :param rollout: the rollout
+    :param transforms: the transformed return of each group
+    :param half_life: number of episodes after which an episode counts half
+    """
+    for key, transform in transforms.items():
+        n_new = transform.group.n_new
+        if transform.lstatistic is not None and n_new > 0:
+            episodes = [rollout.finished[number] for number in transform.group.episodes[:n_new]]
+            weights = episode_weights(transform.lstatistic, transform.group.returns)[-n_new:]
+            remaining.setdefault(key, RemainingReturn()).update(episodes, weights, half_life)

@@ -6,7 +6,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_ordergrad.common.on_policy import OrderMixin, default_gamma
+from sb3_ordergrad.common.on_policy import OrderMixin
 from sb3_ordergrad.lstatistics import ObjectiveLike
 
 SelfOrderA2C = TypeVar("SelfOrderA2C", bound="OrderA2C")
@@ -17,8 +17,8 @@ class OrderA2C(OrderMixin, A2C):
     A2C that maximises an L-statistic of episode returns (CVaR, VaR, median, max@K, ...) in place of their mean.
 
     For K episodes drawn from a group, with returns R_(1) <= ... <= R_(K), the objective is
-    ``J = E[sum_j rank_weights[j] * R_(j)]``. Each episode's return is replaced by its influence on J, paid as pseudo-rewards;
-    A2C's own advantages, critic and update run on those.
+    ``J = E[sum_j rank_weights[j] * R_(j)]``. Pseudo-rewards that sum to each episode's influence on J replace
+    the rewards; A2C's own advantages, critic and update run on those.
     ``objective="mean"`` (with any credit but ``"terminal"``) is A2C, bit for bit.
 
     Paper: OrderGrad, https://arxiv.org/abs/2606.06096; A2C, https://arxiv.org/abs/1602.01783
@@ -30,8 +30,8 @@ class OrderA2C(OrderMixin, A2C):
         of the current progress remaining (from 1 to 0)
     :param n_steps: The number of steps to run for each environment per update
         (i.e. batch size is n_steps * n_env where n_env is number of environment copies running in parallel)
-    :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: a discount would hide the only
-        pseudo-reward of an episode from its early steps
+    :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: otherwise the early steps of
+        an episode would hardly see its only pseudo-reward
     :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator.
         Equivalent to classic advantage when set to 1.
     :param ent_coef: Entropy coefficient for the loss calculation
@@ -62,16 +62,16 @@ class OrderA2C(OrderMixin, A2C):
     :param k: Sample size K of the objective, ``1 <= k < group_size``: the rank weights apply to K episodes
         drawn from the group without replacement
     :param group_size: Number N of episodes that are compared: those that ended in the rollout, topped up with the most recent
-        earlier ones. A rollout that ends more of them compares all it has
-    :param credit: Where in an episode its transformed return is paid: ``"projected"``, the change at each step of what the
-        episode is heading for, ``"dense"``, the change of what it has collected,
-        or ``"terminal"``, the whole of it at the last step
+        earlier ones. If more end in a rollout, all of them are compared
+    :param credit: How the transformed return is distributed over the steps of an episode: ``"projected"``, the change of what
+        the episode is expected to return, ``"dense"``, the change of what it has collected, or ``"terminal"``, all at the last
+        step
     :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
         (soft risk); 0 starts with ``objective``
-    :param anneal_from: The objective that annealing starts from
+    :param anneal_from: The objective at the start of annealing
     :param group_by: Compare only episodes whose last ``info`` has the same value under this key; ``None`` compares all
-    :param value_scale: Standard deviation that the sums of pseudo-rewards are kept at, by a running estimate. The critic's
-        targets are of this size, whatever the scale of the rewards
+    :param value_scale: Standard deviation of the discounted sums of pseudo-rewards after scaling by a running estimate, and so
+        the size of the critic's targets, whatever the scale of the rewards
     :param _init_setup_model: Whether or not to build the network at the creation of the instance
     """
 
@@ -114,7 +114,6 @@ class OrderA2C(OrderMixin, A2C):
             env,
             learning_rate=learning_rate,
             n_steps=n_steps,
-            gamma=default_gamma(credit) if gamma is None else gamma,
             gae_lambda=gae_lambda,
             ent_coef=ent_coef,
             vf_coef=vf_coef,
@@ -134,6 +133,8 @@ class OrderA2C(OrderMixin, A2C):
             device=device,
             _init_setup_model=False,
         )
+        # None stands for a default that depends on the parameters below
+        self.gamma = gamma
         self.objective = objective
         self.k = k
         self.group_size = group_size

@@ -6,8 +6,9 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_ordergrad.common.on_policy import OrderMixin, default_gae_lambda, default_gamma
-from sb3_ordergrad.lstatistics import ObjectiveLike
+from sb3_ordergrad.common.groups import cached_lstatistic
+from sb3_ordergrad.common.on_policy import OrderMixin
+from sb3_ordergrad.lstatistics import ObjectiveLike, parse_objective
 
 SelfOrderPPO = TypeVar("SelfOrderPPO", bound="OrderPPO")
 
@@ -17,8 +18,8 @@ class OrderPPO(OrderMixin, PPO):
     PPO that maximises an L-statistic of episode returns (CVaR, VaR, median, max@K, ...) in place of their mean.
 
     For K episodes drawn from a group, with returns R_(1) <= ... <= R_(K), the objective is
-    ``J = E[sum_j rank_weights[j] * R_(j)]``. Each episode's return is replaced by its influence on J, paid as pseudo-rewards;
-    PPO's own advantages, critic and update run on those.
+    ``J = E[sum_j rank_weights[j] * R_(j)]``. Pseudo-rewards that sum to each episode's influence on J replace
+    the rewards; PPO's own advantages, critic and update run on those.
     ``objective="mean"`` (with any credit but ``"terminal"``) is PPO, bit for bit.
 
     Paper: OrderGrad, https://arxiv.org/abs/2606.06096; PPO, https://arxiv.org/abs/1707.06347
@@ -34,11 +35,11 @@ class OrderPPO(OrderMixin, PPO):
         See https://github.com/pytorch/pytorch/issues/29372
     :param batch_size: Minibatch size
     :param n_epochs: Number of epoch when optimizing the surrogate loss
-    :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: a discount would hide the only
-        pseudo-reward of an episode from its early steps
+    :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: otherwise the early steps of
+        an episode would hardly see its only pseudo-reward
     :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator.
-        ``None`` is SB3's 0.95 for the mean and for ``credit="terminal"``, and 0.8 otherwise: a rare loss, weighted as a tail
-        objective weights it, is noise for every earlier step that is blamed for it
+        ``None`` is SB3's 0.95 for the mean and for ``credit="terminal"``, and 0.8 otherwise: a rare loss, with the large
+        weight of a tail objective, adds noise to the advantages of all earlier steps that it reaches
     :param clip_range: Clipping parameter, it can be a function of the current progress
         remaining (from 1 to 0).
     :param clip_range_vf: Clipping parameter for the value function,
@@ -75,16 +76,16 @@ class OrderPPO(OrderMixin, PPO):
     :param k: Sample size K of the objective, ``1 <= k < group_size``: the rank weights apply to K episodes
         drawn from the group without replacement
     :param group_size: Number N of episodes that are compared: those that ended in the rollout, topped up with the most recent
-        earlier ones. A rollout that ends more of them compares all it has
-    :param credit: Where in an episode its transformed return is paid: ``"projected"``, the change at each step of what the
-        episode is heading for, ``"dense"``, the change of what it has collected,
-        or ``"terminal"``, the whole of it at the last step
+        earlier ones. If more end in a rollout, all of them are compared
+    :param credit: How the transformed return is distributed over the steps of an episode: ``"projected"``, the change of what
+        the episode is expected to return, ``"dense"``, the change of what it has collected, or ``"terminal"``, all at the last
+        step
     :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
         (soft risk); 0 starts with ``objective``
-    :param anneal_from: The objective that annealing starts from
+    :param anneal_from: The objective at the start of annealing
     :param group_by: Compare only episodes whose last ``info`` has the same value under this key; ``None`` compares all
-    :param value_scale: Standard deviation that the sums of pseudo-rewards are kept at, by a running estimate. The critic's
-        targets are of this size, whatever the scale of the rewards
+    :param value_scale: Standard deviation of the discounted sums of pseudo-rewards after scaling by a running estimate, and so
+        the size of the critic's targets, whatever the scale of the rewards
     :param _init_setup_model: Whether or not to build the network at the creation of the instance
     """
 
@@ -132,8 +133,6 @@ class OrderPPO(OrderMixin, PPO):
             n_steps=n_steps,
             batch_size=batch_size,
             n_epochs=n_epochs,
-            gamma=default_gamma(credit) if gamma is None else gamma,
-            gae_lambda=default_gae_lambda(objective, k, credit) if gae_lambda is None else gae_lambda,
             clip_range=clip_range,
             clip_range_vf=clip_range_vf,
             normalize_advantage=normalize_advantage,
@@ -153,6 +152,9 @@ class OrderPPO(OrderMixin, PPO):
             device=device,
             _init_setup_model=False,
         )
+        # None stands for a default that depends on the parameters below
+        self.gamma = gamma
+        self.gae_lambda = gae_lambda
         self.objective = objective
         self.k = k
         self.group_size = group_size
@@ -164,6 +166,19 @@ class OrderPPO(OrderMixin, PPO):
 
         if _init_setup_model:
             self._setup_model()
+
+    @property
+    def gae_lambda(self) -> float:
+        """Lambda of the advantages: the given one, or for ``None`` the default (evidence: docs/results.md)."""
+        given = self.__dict__["gae_lambda"]
+        if given is not None:
+            return given
+        is_mean = cached_lstatistic(self.group_size, self.k, parse_objective(self.objective)).is_mean
+        return 0.95 if is_mean or self.credit == "terminal" else 0.8
+
+    @gae_lambda.setter
+    def gae_lambda(self, value: float | None) -> None:
+        self.__dict__["gae_lambda"] = value
 
     def learn(
         self: SelfOrderPPO,

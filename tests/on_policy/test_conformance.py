@@ -1,4 +1,4 @@
-"""Whatever SB3 supports, OrderPPO and OrderA2C support: spaces, gSDE, wrappers, odd episodes, callbacks; without a warning."""
+"""OrderPPO and OrderA2C support what SB3 supports, without a warning: spaces, gSDE, wrappers, odd episodes, callbacks."""
 
 import itertools
 import warnings
@@ -20,7 +20,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_defaults, recorded, small
 
 from sb3_ordergrad import OrderA2C, OrderPPO
-from sb3_ordergrad.common.credit import CREDITS
+from sb3_ordergrad.common.pseudo_rewards import CREDITS
+from sb3_ordergrad.lstatistics import LStatistic
 
 pytestmark = pytest.mark.filterwarnings("error")
 ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
@@ -110,13 +111,20 @@ def wrap_stack_and_normalize(env: VecEnv) -> VecEnv:
     return VecNormalize(VecFrameStack(env, 2), gamma=0.9)
 
 
+def wrap_normalize_twice(env: VecEnv) -> VecEnv:
+    return VecNormalize(VecFrameStack(VecNormalize(env), 2))
+
+
 @pytest.mark.parametrize(
     ("wrap", "monitor"),
-    [*itertools.product([wrap_nothing, VecNormalize, wrap_stack_and_normalize], [False, True]), (VecMonitor, False)],
+    [
+        *itertools.product([wrap_nothing, VecNormalize, wrap_stack_and_normalize, wrap_normalize_twice], [False, True]),
+        (VecMonitor, False),
+    ],
 )
 @ALGORITHMS
 def test_returns_are_raw_and_whole(algorithm: type[BaseAlgorithm], wrap: Callable[[VecEnv], VecEnv], monitor: bool) -> None:
-    """What is ranked is what the environments paid, across rollouts, with or without a Monitor and VecNormalize."""
+    """The ranked returns are those of the environments, across rollouts, with or without a Monitor and VecNormalize."""
     toys = [ToyEnv(lengths=[5, 3, 11], truncated=bool(i)) for i in range(2)]
     env: Any = DummyVecEnv([lambda toy=toy: Monitor(toy) if monitor else toy for toy in toys])
     env = wrap(env)
@@ -166,7 +174,7 @@ def test_odd_episodes(algorithm: type[BaseAlgorithm], lengths: list[int], trunca
 @pytest.mark.parametrize("reward", [0.0, -3.0])
 @ALGORITHMS
 def test_equal_returns(algorithm: type[BaseAlgorithm], reward: float) -> None:
-    """Where all returns tie there is nothing to rank, and nothing to divide by."""
+    """Equal returns cannot be ranked, and have no standard deviation."""
     for credit in CREDITS:
         env = make_vec_env(ToyEnv, n_envs=2, seed=0, env_kwargs={"rewards": [reward]})
         log = RolloutLog()
@@ -207,6 +215,48 @@ def test_set_env(algorithm: type[BaseAlgorithm]) -> None:
     np.testing.assert_allclose(recorded(model)[known:], toy.returns, rtol=1e-12)
     with pytest.raises(AssertionError):
         model.set_env(make_vec_env(ToyEnv, n_envs=2))
+
+
+@ALGORITHMS
+def test_parameters_changed_between_trainings(algorithm: type[BaseAlgorithm]) -> None:
+    """What is set after construction counts from the next training on."""
+    toy = ToyEnv(lengths=[5, 7], info=lambda episode: {"task": episode % 2, "level": episode % 3})
+    model: Any = algorithm("MlpPolicy", toy, **small(algorithm, **RANKED, credit="dense")).learn(80)
+    known = recorded(model)
+    assert len(known) == 4 and model._ongoing.history.size == 0
+    model.objective, model.k, model.group_size, model.credit = "max", 3, 500, "projected"
+    # goes on in mid-episode: what that episode has collected before each of its steps is not known
+    assert model._ongoing.steps[0] > 0
+    log = RolloutLog()
+    model.learn(80, callback=log, reset_num_timesteps=False)
+    assert recorded(model)[:4] == known and len(recorded(model)) > 15
+    entry = log.log[-1]
+    returns = np.array(recorded(model))
+    assert entry["rollout/objective"] == pytest.approx(LStatistic(len(returns), 3, "max").value(returns))
+    assert model._remaining[""].counts[0] > model._remaining[""].counts[6] > 0.0
+    for group_by, keys in (("task", "01"), ("level", "012")):
+        model.group_by = group_by
+        model.learn(80, reset_num_timesteps=False)
+        assert sorted(model._episode_memory.recent) == list(keys)
+    model.group_by, model.credit = None, "terminal"
+    model.learn(80, reset_num_timesteps=False)
+    assert list(model._episode_memory.recent) == [""] and model._ongoing.history.size == 0
+    assert finite(model)
+
+
+def test_history_is_kept_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the projected credit alone, and of the first steps of an episode alone."""
+    monkeypatch.setattr("sb3_ordergrad.common.episodes.MAX_HISTORY", 128)
+    for settings, length in (
+        ({"credit": "dense"}, 0),
+        ({"credit": "terminal"}, 0),
+        ({"objective": "mean"}, 0),
+        ({}, 128),
+    ):
+        model: Any = OrderPPO("MlpPolicy", ToyEnv(lengths=[300]), **small(OrderPPO, **RANKED | settings, n_steps=104))
+        model.learn(1200)
+        assert model._ongoing.history.shape == (1, length)
+        assert [len(remaining.counts) for remaining in model._remaining.values()] == [length] * (length > 0)
 
 
 @ALGORITHMS

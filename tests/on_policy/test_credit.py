@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +13,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from toy_envs import RolloutLog, ToyEnv, small
 
 from sb3_ordergrad import OrderA2C, OrderPPO
-from sb3_ordergrad.common.credit import CREDITS
-from sb3_ordergrad.common.episodes import Episode
+from sb3_ordergrad.common.episodes import POOLED, Episode, Rollout
 from sb3_ordergrad.common.groups import MAX_GROUPS, EpisodeMemory, TransformedReturn
-from sb3_ordergrad.common.projection import RemainingReturn
-from sb3_ordergrad.common.value_scale import ValueScale
-from sb3_ordergrad.lstatistics import parse_objective, rank_weights
+from sb3_ordergrad.common.projection import RemainingReturn, episode_weights
+from sb3_ordergrad.common.pseudo_rewards import CREDITS
+from sb3_ordergrad.common.value_scale import MEMORY, ValueScale
+from sb3_ordergrad.lstatistics import LStatistic, parse_objective, rank_weights
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
 
@@ -27,6 +29,15 @@ def brute_force_phi(x: float, others: np.ndarray, weights: np.ndarray) -> float:
     with_x = [weights @ np.sort([x, *sample]) for sample in itertools.combinations(others, k - 1)]
     without = [weights @ np.sort(sample) for sample in itertools.combinations(others, k)]
     return k * float(np.mean(with_x) - np.mean(without))
+
+
+def brute_force_weights(returns: list[float], weights: np.ndarray) -> np.ndarray:
+    """Weight of each return in the mean of the L-statistic over all samples, its positive part, with mean 1."""
+    order, total = np.argsort(returns, kind="stable"), np.zeros(len(returns))
+    for sample in itertools.combinations(order, len(weights)):
+        total[list(sample)] += weights
+    positive = np.maximum(total, 0.0)
+    return positive / positive.mean()
 
 
 class Step(NamedTuple):
@@ -59,7 +70,7 @@ def reference(
 ) -> np.ndarray:
     """Pseudo-rewards by their definition, step by step; shape (n_rollouts, n_steps, n_envs)."""
     k = len(weights)
-    paid = np.zeros((n_rollouts, n_steps, n_envs))
+    pseudo = np.zeros((n_rollouts, n_steps, n_envs))
     recent: dict[str, list[float]] = {}
     remaining: dict[str, RemainingReturn] = {}
     for rollout in range(n_rollouts):
@@ -93,25 +104,29 @@ def reference(
             after = step.before + step.reward
             if credit == "terminal":
                 value = phi(after) if step.ends else 0.0
-            elif credit == "dense" or step.key not in remaining or not group:
+            elif credit == "dense" or not group:
                 value = phi(after) - phi(step.before)
             else:
-                b = remaining[step.key]
+                # zero before the first group that could be ranked
+                b = remaining.get(step.key, RemainingReturn())
                 now = float(b(np.array(step.elapsed)))
                 later = 0.0 if step.ends else float(b(np.array(step.elapsed + 1)))
                 slope = weights.sum() if ranked else 1.0
                 value = phi(after + later) - phi(step.before + now) - slope * (later - now)
-            paid[rollout, step.row, step.env] = value
+            pseudo[rollout, step.row, step.env] = value
         for key, ends in ended.items():
-            remaining.setdefault(key, RemainingReturn(group_size)).update([episode_of(steps, end) for end in ends])
-    return paid
+            if len(groups[key]) > k:
+                episodes = [episode_of(steps, end) for end in ends]
+                importance = brute_force_weights(groups[key], weights)[-len(ends) :]
+                remaining.setdefault(key, RemainingReturn()).update(episodes, importance, group_size)
+    return pseudo
 
 
 def episode_of(steps: list[Step], end: Step) -> Episode:
     """The episode that ends with this step."""
     own = [step for step in steps if step.env == end.env and (step.rollout, step.row) <= (end.rollout, end.row)]
     own = own[len(own) - end.elapsed - 1 :]
-    return Episode(end.env, end.row, end.key, end.before + end.reward, np.array([step.before for step in own]))
+    return Episode(end.key, end.before + end.reward, np.array([step.before for step in own]))
 
 
 def train(
@@ -183,25 +198,28 @@ def test_sum_is_the_transformed_return(algorithm: type[BaseAlgorithm], credit: s
     log = train(algorithm, scripts, 8, 2, truncated, objective="cvar:0.5", k=2, group_size=6, credit=credit)
     weights = rank_weights("cvar:0.5", 2)
     # two episodes an environment and rollout: twelve in a group
-    for rollout, paid in enumerate(raw(log)):
+    for rollout, pseudo in enumerate(raw(log)):
         returns = rewards[:, 8 * rollout : 8 * rollout + 8].reshape(n_envs, 2, 4).sum(2).T
-        sums = paid.reshape(2, 4, n_envs).sum(1)
+        sums = pseudo.reshape(2, 4, n_envs).sum(1)
         members = returns.ravel()
-        # phi(start) is what the episode's sum leaves out, a constant: start is 0, or the return that time alone lets expect
-        start = rewards[:, :8].reshape(n_envs, 2, 4).sum(2).mean() if credit == "projected" and rollout > 0 else 0.0
+        # phi(start) is what the episode's sum leaves out, a constant: start is 0, or b_0
+        start = 0.0
+        if credit == "projected" and rollout > 0:
+            earlier = rewards[:, :8].reshape(n_envs, 2, 4).sum(2).T.ravel()
+            start = brute_force_weights(earlier.tolist(), weights) @ earlier / len(earlier)
         for i, total in enumerate(sums.ravel()):
             others = np.delete(members, i)
             constant = 0.0 if credit == "terminal" else start - brute_force_phi(start, others, weights)
             assert total == pytest.approx(brute_force_phi(members[i], others, weights) + constant, rel=1e-5, abs=1e-5)
         if credit == "terminal":
             assert abs(sums.sum()) < 1e-4
-            np.testing.assert_array_equal(paid.reshape(2, 4, n_envs)[:, :3], 0.0)
+            np.testing.assert_array_equal(pseudo.reshape(2, 4, n_envs)[:, :3], 0.0)
 
 
 @pytest.mark.parametrize("credit", [credit for credit in CREDITS if credit != "terminal"])
 @ALGORITHMS
 def test_mean_leaves_the_rewards(algorithm: type[BaseAlgorithm], credit: str) -> None:
-    """At the end of annealing away from another objective the mean goes the long way, and must not change the rewards."""
+    """The pseudo-rewards of the mean, computed at the end of annealing from another objective, are the rewards."""
     scripts = [([3], RNG.normal(size=23).tolist(), [""]) for _ in range(2)]
     rewards = np.array([[script[1][t % 23] for script in scripts] for t in range(48)]).reshape(6, 8, 2)
     plain = train(algorithm, scripts, 8, 6, objective="mean", credit=credit)
@@ -224,43 +242,52 @@ def test_plain_rewards_until_the_group_can_be_ranked(algorithm: type[BaseAlgorit
         np.testing.assert_allclose(raw(log)[0].ravel()[:4], expected.ravel()[:4], rtol=1e-5, atol=1e-5)
 
 
+def rollout_of(returns: list[float], key: str = POOLED, ongoing: list[str] | None = None, n_timesteps: int = 3) -> Rollout:
+    """A rollout in which episodes of one group ended."""
+    rollout = Rollout(n_timesteps, 1)
+    rollout.finished = [Episode(key, value, np.zeros(1)) for value in returns]
+    rollout.ongoing_groups = ongoing or []
+    return rollout
+
+
 def test_hand_computed_influence() -> None:
     """
     Returns 0, 2, 6 and K = 2, the larger of two. Episode 0 with the others 2 and 6: max(0, 2) and max(0, 6), mean 4, without
     it max(2, 6), so phi = 2 (4 - 6) = -4. Episode 1: (2 + 6) / 2 - 6 = -2, phi = -4. Episode 2: 6 - 2 = 4, phi = 8.
     """
-    episodes = [Episode(0, step, "", value, np.zeros(1)) for step, value in enumerate([0.0, 2.0, 6.0])]
-    group = EpisodeMemory(3).add(episodes, [], 3)[""]
+    group = EpisodeMemory().add(rollout_of([0.0, 2.0, 6.0]), 3)[POOLED]
     phi = TransformedReturn(group, 2, parse_objective("max"))
     np.testing.assert_allclose(phi(np.array([0.0, 2.0, 6.0]), np.arange(3)), [-4.0, -4.0, 8.0], atol=1e-12)
-    # an episode under way meets the most recent two, 2 and 6: at 4 the mean of max(4,2), max(4,6) is 5, phi = 2 (5 - 6) = -2
+    # an unfinished episode meets the most recent two, 2 and 6: at 4 the mean of max(4,2), max(4,6) is 5, phi = 2 (5 - 6) = -2
     np.testing.assert_allclose(phi(np.array([4.0]), np.array([-1])), [-2.0], atol=1e-12)
 
 
 def test_memory_keeps_the_most_recent() -> None:
-    memory = EpisodeMemory(3)
+    memory = EpisodeMemory()
 
-    def add(values: list[float], n_timesteps: int, key: str = "") -> dict[str, Any]:
-        return memory.add([Episode(0, 0, key, value, np.zeros(1)) for value in values], ["", "empty"], n_timesteps)
+    def add(returns: list[float], n_timesteps: int, key: str = POOLED) -> dict[str, Any]:
+        return memory.add(rollout_of(returns, key, [POOLED, "empty"], n_timesteps), 3)
 
-    assert add([1.0, 2.0], 10)[""].returns.tolist() == [1.0, 2.0]
-    group = add([3.0, 4.0], 7)[""]
+    assert add([1.0, 2.0], 10)[POOLED].returns.tolist() == [1.0, 2.0]
+    group = add([3.0, 4.0], 7)[POOLED]
     assert (group.returns.tolist(), group.ages.tolist(), group.n_new) == ([2.0, 3.0, 4.0], [7, 0, 0], 2)
+    # the two that ended, and the unfinished episode of the first environment
+    assert group.episodes.tolist() == [0, 1, 2]
     # a rollout with more than group_size episodes compares all it has
-    assert add([5.0, 6.0, 7.0, 8.0], 30)[""].returns.tolist() == [5.0, 6.0, 7.0, 8.0]
-    assert add([], 40)[""].returns.tolist() == [6.0, 7.0, 8.0]
+    assert add([5.0, 6.0, 7.0, 8.0], 30)[POOLED].returns.tolist() == [5.0, 6.0, 7.0, 8.0]
+    assert add([], 40)[POOLED].returns.tolist() == [6.0, 7.0, 8.0]
     groups = add([9.0], 50, "other")
     assert groups["other"].returns.tolist() == [9.0]
-    assert (groups[""].returns.tolist(), groups[""].n_new) == ([6.0, 7.0, 8.0], 0)
-    # a group without an episode in sight is not looked at, but kept
-    assert list(memory.add([], [""], 1)) == [""]
-    assert list(memory.add([], ["other"], 1)) == ["other"]
+    assert (groups[POOLED].returns.tolist(), groups[POOLED].n_new) == ([6.0, 7.0, 8.0], 0)
+    # a group without an episode in this rollout is kept
+    for key in (POOLED, "other"):
+        assert list(memory.add(rollout_of([], ongoing=[key]), 3)) == [key]
 
 
 def test_memory_forgets_the_groups_not_seen_for_longest() -> None:
-    memory = EpisodeMemory(3)
+    memory = EpisodeMemory()
     for number in range(2 * MAX_GROUPS):
-        memory.add([Episode(0, 0, str(number), 1.0, np.zeros(1))], ["0"], 1)
+        memory.add(rollout_of([1.0], str(number), ["0"]), 3)
     assert len(memory.recent) == MAX_GROUPS
     assert "0" in memory.recent and "1" not in memory.recent and str(2 * MAX_GROUPS - 1) in memory.recent
 
@@ -274,20 +301,39 @@ def test_fractional_k_waits_for_enough_episodes(algorithm: type[BaseAlgorithm]) 
 
 
 def test_remaining_return_by_hand() -> None:
-    remaining = RemainingReturn(half_life=2)
+    remaining = RemainingReturn()
     assert remaining(np.array([0, 5])).tolist() == [0.0, 0.0]
     # collected before each step: 0, 1 of 4 in all; 0, 2, 3 of 6
-    first = Episode(0, 0, "", 4.0, np.array([0.0, 1.0]))
-    second = Episode(0, 0, "", 6.0, np.array([0.0, 2.0, 3.0]))
-    remaining.update([first, second])
-    np.testing.assert_allclose(remaining(np.arange(5)), [5.0, 3.5, 3.0, 3.0, 3.0])
+    first, second = Episode("", 4.0, np.array([0.0, 1.0])), Episode("", 6.0, np.array([0.0, 2.0, 3.0]))
+    remaining.update([first, second], np.array([1.5, 0.5]), half_life=2)
+    np.testing.assert_allclose(remaining(np.arange(5)), [4.5, (1.5 * 3 + 0.5 * 4) / 2, 3.0, 3.0, 3.0])
     # two more episodes halve the weight of the first two
-    remaining.update([Episode(0, 0, "", 8.0, np.array([0.0])), Episode(0, 0, "", 8.0, np.array([0.0]))])
-    np.testing.assert_allclose(remaining(np.arange(3)), [(0.5 * 10 + 16) / 3, 3.5, 3.0])
-    # steps that no episode has reached for long are forgotten: the last step that was reached speaks for them
+    short = Episode("", 8.0, np.array([0.0]))
+    remaining.update([short, short], np.ones(2), half_life=2)
+    np.testing.assert_allclose(remaining(np.arange(3)), [(0.5 * 9 + 16) / 3, 3.25, 3.0])
+    # without weight nothing changes, however often
+    for _ in range(50):
+        remaining.update([Episode("", 1e9, np.array([0.0]))], np.zeros(1), half_life=2)
+    np.testing.assert_allclose(remaining(np.arange(3)), [(0.5 * 9 + 16) / 3, 3.25, 3.0])
+    # steps that no episode has reached for long are forgotten, and take the value of the last one that was reached
     for _ in range(100):
-        remaining.update([Episode(0, 0, "", -8.0, np.array([0.0]))])
+        remaining.update([Episode("", -8.0, np.array([0.0]))], np.ones(1), half_life=2)
     np.testing.assert_allclose(remaining(np.arange(3)), [-8.0, -8.0, -8.0])
+
+
+def test_episode_weights() -> None:
+    """The weights of the returns in the objective's value, where they are positive."""
+    returns = np.array([3.0, -1.0, 1e6, 0.0])
+    np.testing.assert_allclose(episode_weights(LStatistic(4, 2, "min"), returns), 4 * np.array([1, 3, 0, 2]) / 6, atol=1e-12)
+    np.testing.assert_allclose(episode_weights(LStatistic(4, 3, "median"), returns), [2.0, 0.0, 0.0, 2.0], atol=1e-12)
+    # the weights of the mean less half of Gini's difference: 1/4 - 1/2 * (2m - 5)/6, negative for the highest
+    np.testing.assert_allclose(episode_weights(LStatistic(4, 2, "mean - 0.5*gini"), returns) > 0, [1, 1, 0, 1])
+    for objective in ("mean", "gini", "-min"):
+        np.testing.assert_allclose(episode_weights(LStatistic(4, 2, objective), returns), np.ones(4))
+
+
+def updated(scale: ValueScale, rewards: np.ndarray, starts: np.ndarray, ranked: bool = True) -> float:
+    return scale.update(rewards, np.full(rewards.shape, ranked), starts.astype(float), 0.9)
 
 
 def test_value_scale_is_the_deviation_of_discounted_sums() -> None:
@@ -297,19 +343,29 @@ def test_value_scale_is_the_deviation_of_discounted_sums() -> None:
     for step in range(40):
         sums = np.where(starts[step], 0.0, 0.9 * sums) + rewards[step]
         expected.append(sums)
-    scale = value_scale(3)
-    # split over rollouts; SB3's running estimate starts with a ten-thousandth of an observation
-    scale.update(rewards[:11], starts[:11].astype(float))
-    np.testing.assert_allclose(scale.update(rewards[11:], starts[11:].astype(float)), np.std(expected), rtol=1e-3)
-    assert value_scale(2).update(np.zeros((5, 2)), np.zeros((5, 2))) >= 1e-4
-    # one-step episodes that all pay the same
-    np.testing.assert_allclose(value_scale(2).update(np.full((50, 2), -7.0), np.ones((50, 2))), 0.7, rtol=1e-3)
-
-
-def value_scale(n_envs: int) -> ValueScale:
     scale = ValueScale()
-    scale.restart(n_envs, 0.9)
-    return scale
+    # split over rollouts; SB3's running estimate starts with a ten-thousandth of an observation
+    updated(scale, rewards[:11], starts[:11])
+    np.testing.assert_allclose(updated(scale, rewards[11:], starts[11:]), np.std(expected), rtol=1e-3)
+    assert updated(ValueScale(), np.zeros((5, 2)), np.zeros((5, 2))) >= 1e-4
+    # one-step episodes with equal rewards
+    np.testing.assert_allclose(updated(ValueScale(), np.full((50, 2), -7.0), np.ones((50, 2))), 0.7, rtol=1e-3)
+
+
+def test_value_scale_forgets() -> None:
+    rng = np.random.default_rng(0)
+    scale, starts = ValueScale(), np.ones((100, 10))
+    for _ in range(100):
+        updated(scale, 1000 * rng.normal(size=(100, 10)), starts)
+    # the variance of the old million fades like exp(-n / MEMORY)
+    for _ in range(round(MEMORY / 1000)):
+        deviation = updated(scale, rng.normal(size=(100, 10)), starts)
+    assert deviation == pytest.approx(1000 * np.exp(-0.5), rel=0.05)
+    # plain rewards count only until a group can be ranked
+    scale = ValueScale()
+    assert updated(scale, np.full((10, 10), 1e6), starts[:10], ranked=False) > 1e4
+    assert updated(scale, rng.normal(size=(100, 10)), starts) == pytest.approx(1.0, rel=0.1)
+    assert updated(scale, np.full((10, 10), 1e6), starts[:10], ranked=False) == pytest.approx(1.0, rel=0.1)
 
 
 @ALGORITHMS
@@ -338,17 +394,17 @@ def test_annealing_schedule(algorithm: type[BaseAlgorithm]) -> None:
 
 
 @ALGORITHMS
-def test_annealed_objective_is_the_one_that_pays(algorithm: type[BaseAlgorithm]) -> None:
+def test_pseudo_rewards_follow_the_annealed_objective(algorithm: type[BaseAlgorithm]) -> None:
     """Levels of one family are interpolated: from cvar:1 to cvar:0.5 over the whole of training."""
     scripts = [([2], np.random.default_rng(9).normal(size=(80)).tolist(), [""])]
     log = train(
         algorithm, scripts, 8, 10, objective="cvar:0.5", anneal_from="cvar:1", anneal=1.0, k=2, group_size=4, credit="terminal"
     )
-    for rollout, (paid, entry) in enumerate(zip(raw(log), log.log, strict=True)):
+    for rollout, (pseudo, entry) in enumerate(zip(raw(log), log.log, strict=True)):
         returns = np.reshape(scripts[0][1][8 * rollout : 8 * rollout + 8], (4, 2)).sum(1)
         weights = rank_weights(f"cvar:{1.0 - 0.5 * entry['train/anneal_fraction']!r}", 2)
         expected = [brute_force_phi(x, np.delete(returns, i), weights) for i, x in enumerate(returns)]
-        np.testing.assert_allclose(paid.ravel()[1::2], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(pseudo.ravel()[1::2], expected, rtol=1e-5, atol=1e-5)
 
 
 @ALGORITHMS
@@ -373,7 +429,7 @@ def test_log(algorithm: type[BaseAlgorithm]) -> None:
 
 @ALGORITHMS
 def test_age_after_a_new_training(algorithm: type[BaseAlgorithm]) -> None:
-    """SB3 counts timesteps from zero again; episodes of the training before are old, not from the future."""
+    """SB3 counts timesteps from zero again; the episodes of the last training still have a positive age."""
     env = ToyEnv(lengths=[4])
     model = algorithm("MlpPolicy", env, **small(algorithm, k=2, group_size=8))
     model.learn(80)
@@ -382,17 +438,31 @@ def test_age_after_a_new_training(algorithm: type[BaseAlgorithm]) -> None:
     assert min(entry["rollout/group_age"] for entry in log.log) >= 0.0
 
 
-@pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
-def test_terminal_credit_is_not_discounted_by_default(algorithm: type[OrderPPO | OrderA2C]) -> None:
-    assert algorithm("MlpPolicy", "CartPole-v1", device="cpu").gamma == 0.99
-    assert algorithm("MlpPolicy", "CartPole-v1", credit="terminal", device="cpu").gamma == 1.0
-    assert algorithm("MlpPolicy", "CartPole-v1", credit="terminal", gamma=0.9, device="cpu").gamma == 0.9
+@ALGORITHMS
+def test_defaults_of_gamma_and_gae_lambda(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
+    """They follow the credit and the objective, when these change as well; what the user gives stays."""
 
+    def used(model: Any) -> tuple[float, float]:
+        model.learn(1)
+        assert (model.rollout_buffer.gamma, model.rollout_buffer.gae_lambda) == (model.gamma, model.gae_lambda)
+        return model.gamma, model.gae_lambda
 
-def test_credit_of_a_tail_is_short_by_default() -> None:
-    assert OrderPPO("MlpPolicy", "CartPole-v1", objective="cvar:0.25", device="cpu").gae_lambda == 0.8
-    assert OrderPPO("MlpPolicy", "CartPole-v1", objective="mean", device="cpu").gae_lambda == 0.95
-    assert OrderPPO("MlpPolicy", "CartPole-v1", objective=[0.5, 0.5], k=2, device="cpu").gae_lambda == 0.95
-    assert OrderPPO("MlpPolicy", "CartPole-v1", credit="terminal", device="cpu").gae_lambda == 0.95
-    assert OrderPPO("MlpPolicy", "CartPole-v1", gae_lambda=0.9, device="cpu").gae_lambda == 0.9
-    assert OrderA2C("MlpPolicy", "CartPole-v1", device="cpu").gae_lambda == 1.0
+    short = 0.8 if algorithm is OrderPPO else 1.0
+    usual = 0.95 if algorithm is OrderPPO else 1.0
+    model: Any = algorithm("MlpPolicy", ToyEnv(), **small(algorithm))
+    assert used(model) == (0.99, short)
+    model.objective = "mean"
+    assert used(model) == (0.99, usual)
+    model.objective, model.k = [0.5, 0.5], 2
+    assert used(model) == (0.99, usual)
+    model.credit = "terminal"
+    assert used(model) == (1.0, usual)
+    model.save(tmp_path / "model")
+    load = partial(algorithm.load, tmp_path / "model", env=ToyEnv(), device="cpu", objective="cvar:0.5")
+    assert used(load()) == (1.0, usual)
+    assert used(load(credit="dense")) == (0.99, short)
+    assert used(load(credit="dense", gamma=0.9)) == (0.9, short)
+    assert used(load(gamma=0.99, gae_lambda=0.9)) == (0.99, 0.9)
+    given: Any = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, gamma=0.99, gae_lambda=0.8))
+    given.credit = "terminal"
+    assert used(given) == (0.99, 0.8)

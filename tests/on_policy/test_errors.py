@@ -1,4 +1,4 @@
-"""Bad input: a ValueError that names the value, the allowed range and the fix, as soon as it shows."""
+"""Bad input raises a ValueError that names the value, the allowed range and the fix, before training starts."""
 
 from typing import Any
 
@@ -23,6 +23,9 @@ BAD = [
     ({"objective": 0.25}, ["0.25", "vector of floor(k) finite rank weights"]),
     ({"anneal_from": "meen", "anneal": 0.5}, ["'meen'", "mean"]),
     ({"k": 32}, ["k=32", "group_size=32", "k <= 31", "group_size >= 33"]),
+    # refused before the rank weights exhaust the memory
+    ({"k": 10**12}, ["k=1000000000000", "group_size=32", "k <= 31"]),
+    ({"k": float("inf")}, ["k=inf", "group_size=32", "k <= 31"]),
     ({"k": 4, "group_size": 3}, ["k=4", "k <= 2", "group_size >= 5"]),
     ({"k": 15.5, "group_size": 16}, ["k=15.5", "k <= 15", "group_size >= 17"]),
     ({"k": 0}, ["0", ">= 1"]),
@@ -50,8 +53,14 @@ BAD = [
 def test_bad_parameter(algorithm: type[BaseAlgorithm], kwargs: dict[str, Any], parts: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         algorithm("MlpPolicy", ToyEnv(), **small(algorithm, **kwargs))
-    for part in parts:
-        assert part in str(error.value)
+    assert all(part in str(error.value) for part in parts)
+    # and when training starts, if set after construction
+    model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm))
+    for name, value in kwargs.items():
+        setattr(model, name, value)
+    with pytest.raises(ValueError) as later:
+        model.learn(1)
+    assert str(later.value) == str(error.value) and model.num_timesteps == 0
 
 
 @ALGORITHMS
@@ -82,7 +91,9 @@ def test_reward_that_is_not_finite(algorithm: type[BaseAlgorithm], bad: float, n
 
 @ALGORITHMS
 def test_missing_group_key(algorithm: type[BaseAlgorithm]) -> None:
-    model = algorithm("MlpPolicy", make_vec_env(ToyEnv, n_envs=2), **small(algorithm, group_by="task"))
+    # keys of any type
+    env = make_vec_env(ToyEnv, n_envs=2, env_kwargs={"info": lambda episode: {1: 2}})
+    model = algorithm("MlpPolicy", env, **small(algorithm, group_by="task"))
     with pytest.raises(ValueError) as error:
         model.learn(16)
     assert all(part in str(error.value) for part in ("group_by='task'", "'TimeLimit.truncated'", "group_by=None"))

@@ -1,4 +1,4 @@
-"""The mean is PPO / A2C, bit for bit, with every credit but the terminal one; all parameters are the parent's and ours."""
+"""With the mean, OrderPPO is PPO and OrderA2C is A2C, bit for bit, with every credit except the terminal one."""
 
 import inspect
 from typing import Any
@@ -56,7 +56,7 @@ def test_parameters_have_the_same_bits(algorithm: type[BaseAlgorithm], normalize
     [{"k": 1, "group_size": 2}, {"anneal": 0.5}, {"value_scale": 0.1}, {"objective_text": "cvar:1"}, {"credit": "projected"}],
 )
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_whatever_the_other_parameters(algorithm: type[BaseAlgorithm], kwargs: dict[str, Any]) -> None:
+def test_other_parameters_do_not_matter(algorithm: type[BaseAlgorithm], kwargs: dict[str, Any]) -> None:
     kwargs = dict(kwargs)
     text = kwargs.pop("objective_text", "mean")
     settings = parent_defaults(algorithm) | small(algorithm)

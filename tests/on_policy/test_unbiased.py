@@ -8,7 +8,7 @@ import pytest
 import torch as th
 from repository import EXAMPLES, load_script
 
-from sb3_ordergrad.common.credit import CREDITS
+from sb3_ordergrad.common.pseudo_rewards import CREDITS
 from sb3_ordergrad.lstatistics import exact_lstatistic
 
 OBJECTIVES = ("mean", "cvar:0.25", "max", "median", "mean - 0.5*gini")
