@@ -74,6 +74,7 @@ def test_replacing_never_leaves_half_a_file(tmp_path: Path) -> None:
     assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_command_end_to_end(conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     options = arguments(conf_dir, out, "--seeds", "2", "--algos", "orderppo", "ordera2c", "--steps", "512")
@@ -272,6 +273,7 @@ def test_missing_matplotlib_is_told_before_training(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_damaged_runs_are_repeated_and_failures_are_told(
     conf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,6 +308,7 @@ def test_damaged_runs_are_repeated_and_failures_are_told(
     assert [path.name for path in out.glob(".*")] == [".compare.lock"]
 
 
+@pytest.mark.slow
 def test_interrupt_keeps_what_is_finished(tmp_path: Path, conf_dir: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "sb3_ordergrad.compare", *arguments(conf_dir, out, "--seeds", "1", "--n-jobs", "2")]

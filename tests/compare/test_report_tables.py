@@ -1,4 +1,4 @@
-"""Tables from made-up returns whose statistics are known."""
+"""Tables of returns whose statistics are known."""
 
 import numpy as np
 import pytest

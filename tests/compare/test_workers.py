@@ -1,4 +1,4 @@
-"""Runs whose process or worker dies, on this machine and on a Dask cluster."""
+"""Runs whose process or worker dies, on one machine and on a Dask cluster."""
 
 import os
 import pickle
@@ -37,6 +37,7 @@ def scheduler() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MAX_ATTEMPTS", 2)
     specs = [make_spec(tmp_path, 0, times=1), make_spec(tmp_path, 1, times=9), make_spec(tmp_path, 2)]
@@ -75,6 +76,7 @@ def test_results_that_are_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "--out must be a folder that all machines share" in failure
 
 
+@pytest.mark.slow
 def test_an_error_is_told_with_its_traceback(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, no_such_argument=1)
     failure = child.run_in_child(spec)
@@ -82,6 +84,7 @@ def test_an_error_is_told_with_its_traceback(tmp_path: Path) -> None:
     assert (spec.folder / "error.txt").read_text() == failure
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_whoever_waits_for_it(tmp_path: Path) -> None:
     spec = replace(make_spec(tmp_path), steps=10**9)
     command = [sys.executable, "-m", "sb3_ordergrad.compare.child"]
@@ -97,6 +100,7 @@ def test_a_process_ends_with_whoever_waits_for_it(tmp_path: Path) -> None:
         assert process.wait(timeout=60) != 0
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_cluster_that_dies_costs_its_run_alone(scheduler: str, tmp_path: Path) -> None:
     specs = [make_spec(tmp_path, 0, victim="worker", times=1), make_spec(tmp_path, 1)]
     assert execute.run_all(specs, 1, "dask", scheduler) == []
@@ -104,6 +108,7 @@ def test_a_worker_of_a_cluster_that_dies_costs_its_run_alone(scheduler: str, tmp
     assert [n_processes(tmp_path, seed) for seed in range(2)] == [2, 1]
 
 
+@pytest.mark.slow
 def test_command_on_a_cluster(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ppo.yml").write_text("default:\n  n_timesteps: 32\n  n_steps: 16\n  batch_size: 16\n")
     options = ["--algos", "ppo", "--env", "CartPole-v1", "--seeds", "1", "--conf-dir", str(tmp_path), "--eval-episodes", "8"]
@@ -115,8 +120,9 @@ def test_command_on_a_cluster(scheduler: str, tmp_path: Path, capsys: pytest.Cap
     assert "1 already done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_folder_that_workers_do_not_see(scheduler: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is not seen by the worker .* name a folder that all machines share"):
+    with pytest.raises(ValueError, match=r"does not exist for the worker .* choose a folder that all machines share"):
         backends.check_cluster(scheduler, tmp_path / "elsewhere")
 
 
