@@ -12,7 +12,9 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_ordergrad.compare import algorithms, cli, settings
 from sb3_ordergrad.compare.algorithms import ALGOS, objectives_by_algorithm, params_by_algorithm
-from sb3_ordergrad.compare.run import RunSpec, run_one
+from sb3_ordergrad.compare.run import run_one
+from sb3_ordergrad.compare.run_folder import RunFolder
+from sb3_ordergrad.compare.spec import RunSpec
 
 OFF_POLICY = {"n_envs": 2, "learning_starts": 40, "train_freq": [1, "step"], "gradient_steps": 2, "batch_size": 16}
 PENDULUM_STEPS = 200
@@ -99,7 +101,7 @@ def test_off_policy_run_leaves_everything(algo: str, tmp_path: Path) -> None:
     # one update in each step of two environments would be 380
     assert model.train_freq.unit.value == "step" and model._n_updates == 760
     assert json.loads((folder / "done.json").read_text())["training"] == spec.training
-    assert spec.is_done() and spec.steps_done() == 800
+    assert RunFolder(spec).is_done() and RunFolder(spec).steps_done() == 800
 
 
 def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
