@@ -112,6 +112,7 @@ def test_zoo_hyperparams_are_package_data(setup_arguments: dict[str, Any]) -> No
     assert setup_arguments["package_data"]["sb3_ordergrad.zoo_hyperparams"] == ["*.yml"]
 
 
+@pytest.mark.slow
 def test_wheel_holds_every_yaml_file(tmp_path: Path) -> None:
     # A copy, since setuptools leaves its files where it builds
     for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):

@@ -1,4 +1,4 @@
-"""Algorithms side by side: which objectives and hyperparameters each takes, baselines, off-policy runs."""
+"""The registry of algorithms, the options of each, baselines and off-policy runs."""
 
 import csv
 import json
@@ -90,6 +90,7 @@ def test_bad_params(item: str, message: str) -> None:
         params_by_algorithm([item], ["remac", "sac"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["sac", "tqc", "remac"])
 def test_off_policy_run_leaves_everything(algo: str, tmp_path: Path) -> None:
     spec = pendulum_spec(tmp_path, algo, objective=(ALGOS[algo].objectives or ("mean",))[0])
@@ -110,6 +111,7 @@ def test_off_policy_run_leaves_everything(algo: str, tmp_path: Path) -> None:
     assert spec.is_done() and spec.steps_done() == 800
 
 
+@pytest.mark.slow
 def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "sac.yml").write_text("default:\n  n_timesteps: 120\n  learning_starts: 110\n")
     for name in ("ppo", "orderppo"):
@@ -135,6 +137,7 @@ def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", list(ALGOS))
 def test_every_entry_of_the_package_builds(algo: str) -> None:
     algorithm, algo_class = ALGOS[algo], algorithms.algorithm_class(algo)

@@ -1,4 +1,4 @@
-"""`python -m sb3_ordergrad.zoo`: what it registers, what it hands over, what it adds, and how it answers mistakes."""
+"""`python -m sb3_ordergrad.zoo`: what it registers, passes on and adds, and its messages."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ SHORT = "--env CartPole-v1 --algo ordera2c --device cpu --eval-freq -1 --seed 0"
 
 @pytest.fixture(autouse=True)
 def _own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process of its own would have: options and a folder."""
+    """Options and a folder, as in a process of its own."""
     monkeypatch.setattr(sys, "argv", ["test"])
     monkeypatch.chdir(tmp_path)
 
@@ -95,12 +95,9 @@ def test_bad_input_ends_with_a_message_and_status_2(options: str, message: str, 
     assert message in refused(capsys, *options.split())
 
 
-def test_failed_training_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    callback = {"sb3_ordergrad.evaluation.ObjectiveEvalCallback": {"eval_freq": 25, "n_eval_episodes": 2, "log_path": "log"}}
-    entry = {"n_timesteps": 50, "policy": "MlpPolicy", "callback": [callback]}
-    Path("mine.yml").write_text(yaml.dump({"CartPole-v1": entry}))
-    Path("log").write_text("a file, no folder")
-    Path("log.npz").mkdir()
+def test_failed_training_shows_its_traceback() -> None:
+    callback = {"sb3_ordergrad.evaluation.ObjectiveEvalCallback": {"best_model_save_path": "mine.yml/best"}}
+    Path("mine.yml").write_text(yaml.dump({"CartPole-v1": {"n_timesteps": 50, "policy": "MlpPolicy", "callback": callback}}))
     with pytest.raises(RuntimeError, match="The training failed"):
         zoo("train", *SHORT, "-f", "logs", "--conf-file", "mine.yml")
 
@@ -118,11 +115,12 @@ def test_entry_of_our_file_and_the_other_options_go_to_rl_zoo() -> None:
     zoo("train", *SHORT, "-n", 100, "-f", "logs", "-params", "objective:'top:2'", "k:4", "n_envs:2")
     config = dict(yaml.unsafe_load(Path("logs/ordera2c/CartPole-v1_1/CartPole-v1/config.yml").read_text()))
     assert config["objective"] == "top:2" and config["n_envs"] == 2
-    # from our YAML file
+    # From our YAML file
     assert config["credit"] == "projected"
     assert "m sb3_ordergrad.zoo" not in Path("logs/ordera2c/CartPole-v1_1/CartPole-v1/args.yml").read_text()
 
 
+@pytest.mark.slow
 def test_conf_file_and_other_algorithms_stay_rl_zoos(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yml").write_text("CartPole-v1:\n  n_timesteps: 50\n  policy: MlpPolicy\n  objective: median\n")
     zoo("train", *SHORT, "-f", "logs", "--conf-file", "mine.yml")
@@ -131,6 +129,7 @@ def test_conf_file_and_other_algorithms_stay_rl_zoos(capsys: pytest.CaptureFixtu
     assert "rl_zoo3/hyperparams/a2c.yml" in capsys.readouterr().out.replace(os.sep, "/")
 
 
+@pytest.mark.slow
 def test_callback_of_a_yaml_entry_makes_its_own_environments() -> None:
     callback = {"sb3_ordergrad.evaluation.ObjectiveEvalCallback": {"eval_freq": 25, "best_model_save_path": "best"}}
     entry = {"n_timesteps": 50, "policy": "MlpPolicy", "normalize": True, "callback": [callback]}
@@ -139,6 +138,7 @@ def test_callback_of_a_yaml_entry_makes_its_own_environments() -> None:
     assert Path("best/best_model.zip").exists() and Path("best/vecnormalize.pkl").exists()
 
 
+@pytest.mark.slow
 def test_continued_training_keeps_the_objective() -> None:
     zoo("train", *SHORT, "-n", 200, "-f", "logs")
     zoo("train", *SHORT, "-n", 300, "-f", "logs", "-i", "logs/ordera2c/CartPole-v1_1/CartPole-v1.zip")
@@ -146,6 +146,7 @@ def test_continued_training_keeps_the_objective() -> None:
     assert model.objective == "cvar:0.25" and model.num_timesteps >= 300
 
 
+@pytest.mark.slow
 def test_return_to_date_and_normalisation_in_train_and_enjoy(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--algo", "ordera2c", "--env", "Pendulum-v1", "-f", "logs"]
     zoo("train", *options, "-n", 1700, "--seed", 0, "--device", "cpu", "--eval-freq", 400, "--eval-episodes", 2)
@@ -156,7 +157,6 @@ def test_return_to_date_and_normalisation_in_train_and_enjoy(capsys: pytest.Capt
     returns = load_results("rewards").r.to_numpy()
     assert len(returns) == 5
     assert f"Mean reward: {returns.mean():.2f}" in "\n".join(lines)
-    # best of 8 needs 8 episodes
     tail = cvar(returns, 0.1)
     assert lines[-1].startswith(f"Returns of 5 episodes: mean {returns.mean():.2f}, CVaR_0.1 {tail:.2f}, ")
     assert "best-of-8" not in lines[-1]
@@ -164,6 +164,7 @@ def test_return_to_date_and_normalisation_in_train_and_enjoy(capsys: pytest.Capt
     assert "Returns of" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_benchmark_has_our_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     zoo("train", *SHORT, "-n", 100, "-f", "logs")
     # For the process of enjoy
@@ -190,6 +191,7 @@ def test_statistics_leave_out_what_needs_more_episodes() -> None:
     assert statistics([]) == {}
 
 
+@pytest.mark.slow
 def test_enjoy_reads_only_its_own_episodes(capsys: pytest.CaptureFixture[str]) -> None:
     """The reward log may hold files of more environments, from an earlier call."""
     zoo("train", *SHORT, "-n", 100, "-f", "logs")
@@ -206,6 +208,7 @@ TUNE = (
 )
 
 
+@pytest.mark.slow
 def test_tuning_maximises_the_objective() -> None:
     storage = "sqlite:///tuning.db"
     options = [*TUNE, "--storage", storage, "--study-name", "tail", "--optimization-log-path", "tuning"]
@@ -218,6 +221,7 @@ def test_tuning_maximises_the_objective() -> None:
         assert trial.user_attrs["objective"] == "cvar:0.25"
 
 
+@pytest.mark.slow
 def test_tuning_maximises_the_mean_without_our_option() -> None:
     storage = "sqlite:///tuning.db"
     zoo("train", *SHORT, *TUNE, "--storage", storage, "--study-name", "mean", "--optimization-log-path", "tuning")
@@ -239,8 +243,9 @@ def test_bad_tune_objective(options: list[str], message: str, capsys: pytest.Cap
     assert not list(Path.cwd().iterdir())
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study() -> None:
-    """Together they finish the trials that were asked for, none of them twice or lost."""
+    """Together they finish the given number of trials, none of them twice."""
     options = (
         "train --algo ordera2c --env CartPole-v1 --device cpu -optimize --pruner none --no-optim-plots -n 32 --n-evaluations 1"
     )
