@@ -83,7 +83,7 @@ def load_settings(algo: str, env_id: str, conf_dir: Path | None = None) -> dict[
     :param env_id: the environment
     :param conf_dir: folder of the YAML files; those of the package if ``None``
     :return: the entry as it stands in the file
-    :raises ValueError: if there is no such file or entry, or the entry asks for what is not supported here
+    :raises ValueError: if there is no such file or entry, or its content is invalid; the message names the file
     """
     path = (conf_dir or hyperparameter_folder()) / f"{algo}.yml"
     if not path.is_file():
@@ -137,11 +137,11 @@ def check_json(value: Any, where: str) -> None:
 
 def parse_param(item: str) -> tuple[str, Any]:
     """
-    A hyperparameter in RL Zoo's spelling ``key:value``; the value is a Python literal, anything else is a string.
+    A hyperparameter in RL Zoo's form ``key:value``, where a value that is not a Python literal is a string.
 
     :param item: e.g. ``"gamma:1.0"`` or ``"credit:terminal"``
     :return: key and value
-    :raises ValueError: if the item has no colon or names something that has an option of its own
+    :raises ValueError: if the item has no colon, the key has an option of its own, or the value has no form in JSON
     """
     key, colon, value = item.partition(":")
     if not (key and colon and value):
@@ -158,7 +158,7 @@ def parse_param(item: str) -> tuple[str, Any]:
 
 def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
     """
-    RL Zoo's ways to name wrappers (a string, ``{name: kwargs}``, or a list of these) as a list of (name, kwargs).
+    RL Zoo's forms of wrappers (a name, ``{name: kwargs}``, or a list of these) as a list of (name, kwargs).
 
     :raises ValueError: for anything else
     """
@@ -167,7 +167,7 @@ def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
     if isinstance(env_wrapper, str):
         return [(env_wrapper, {})]
     if isinstance(env_wrapper, Mapping) and len(env_wrapper) == 1:
-        return [(str(name), dict(kwargs or {})) for name, kwargs in env_wrapper.items()]
+        return [(str(name), _dictionary(env_wrapper, name)) for name in env_wrapper]
     if isinstance(env_wrapper, Sequence):
         return [pair for item in env_wrapper for pair in wrapper_list(item)]
     raise ValueError(f"env_wrapper = {env_wrapper!r}: use 'module.Class', {{'module.Class': {{...}}}} or a list of these.")
@@ -175,7 +175,7 @@ def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
 
 def override_return_to_date(settings: Mapping[str, Any], choice: str) -> dict[str, Any]:
     """
-    Settings with the wrapper ``ReturnToDate`` added (``yes``), taken out (``no``) or left as they are (``config``).
+    Settings with the wrapper ``ReturnToDate`` added (``yes``), removed (``no``) or unchanged (``config``).
     """
     wrappers = wrapper_list(settings.get("env_wrapper"))
     if choice == "no":
@@ -183,12 +183,12 @@ def override_return_to_date(settings: Mapping[str, Any], choice: str) -> dict[st
     elif choice == "yes" and all(name != RETURN_TO_DATE for name, _ in wrappers):
         wrappers.append((RETURN_TO_DATE, {}))
     others = {key: value for key, value in settings.items() if key != "env_wrapper"}
-    # one spelling for the same environment, so that its runs are found again whatever the option says
+    # One form for equal wrappers: it decides the folder of the run
     return {**others, "env_wrapper": [{name: kwargs} for name, kwargs in wrappers]} if wrappers else others
 
 
 def constructor_parameters(algo_class: Callable[..., Any]) -> list[str]:
-    """Names that the constructor accepts, those of its parents included where it takes ``**kwargs``."""
+    """Names of the constructor's parameters, with those of its parents where it takes ``**kwargs``."""
     names: dict[str, None] = {}
     for cls in inspect.getmro(algo_class):  # type: ignore[arg-type]
         if "__init__" not in vars(cls):
@@ -202,7 +202,7 @@ def constructor_parameters(algo_class: Callable[..., Any]) -> list[str]:
 
 def check_settings(settings: Mapping[str, Any], algo_class: Callable[..., Any]) -> None:
     """
-    :raises ValueError: if an entry is unknown to the algorithm, not supported here or out of range
+    :raises ValueError: if a setting is unknown to the algorithm, not supported here or invalid
     """
     known = [*RESERVED, *constructor_parameters(algo_class)]
     for key, value in settings.items():
@@ -254,7 +254,7 @@ def normalize_kwargs(settings: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _read_schedule(key: str, text: str) -> float | LinearSchedule:
-    """``lin_x`` falls from x to 0 over the training; YAML reads 3e-4 without a dot as a string."""
+    """``lin_x`` decreases from x to 0 during training; YAML reads 3e-4, without a dot, as a string."""
     try:
         value = float(text.removeprefix("lin_"))
     except ValueError:
@@ -266,8 +266,8 @@ def _read_schedule(key: str, text: str) -> float | LinearSchedule:
 
 def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Keywords of the algorithm: all that is not reserved, with ``lin_x`` schedules and dictionaries in text resolved and a
-    ``train_freq`` such as ``[1, "episode"]`` as the tuple that SB3 wants, which YAML does not have.
+    Keywords of the algorithm's constructor: all settings that are not reserved, with schedules (``lin_x``) and dictionaries
+    read from text, and ``train_freq`` such as ``[1, "episode"]`` as a tuple, which YAML does not have.
     """
     kwargs = {key: value for key, value in settings.items() if key not in (*RESERVED, *UNSUPPORTED)}
     for key in SCHEDULES:
@@ -284,7 +284,7 @@ def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_env(env_id: str, settings: Mapping[str, Any], n_envs: int, seed: int) -> VecEnv:
     """
-    Environments in one process, each ``Monitor`` inside the wrappers so that returns stay raw; without ``VecNormalize``.
+    Environments in one process, without ``VecNormalize``. Each has its ``Monitor`` inside the wrappers, so that returns are raw.
 
     :param env_id: the environment
     :param settings: an entry of a YAML file
@@ -313,7 +313,7 @@ def make_model(
     :param settings: an entry of a YAML file
     :param seed: of the model and the environments
     :param kwargs: further arguments of the constructor
-    :return: the model and its normalisation, if it has one
+    :return: the model and its ``VecNormalize``, if it has one
     """
     env = make_env(env_id, settings, settings.get("n_envs", 1), seed)
     normalize = normalize_kwargs(settings)

@@ -183,6 +183,7 @@ def test_own_and_inherited_parameters_are_known(algo_class: type) -> None:
         ({"policy_kwargs": "[64]"}, "policy_kwargs = '.64.' must be a mapping"),
         ({"policy_kwargs": {1: 2}}, "policy_kwargs = .1: 2. must be a mapping"),
         ({"env_wrapper": 3}, "env_wrapper = 3"),
+        ({"env_wrapper": {RETURN_TO_DATE: 3}}, "ReturnToDate = 3 must be a mapping"),
         ({"env_wrapper": "sb3_ordergrad.envs.Nothing"}, "Cannot import 'sb3_ordergrad.envs.Nothing'"),
         ({"env_wrapper": "Nothing"}, "Cannot import 'Nothing'"),
         ({"learning_rate": "fast"}, "learning_rate = 'fast' must be a number"),
