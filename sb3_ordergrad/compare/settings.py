@@ -284,7 +284,7 @@ def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_env(env_id: str, settings: Mapping[str, Any], n_envs: int, seed: int) -> VecEnv:
     """
-    Environments in one process, without ``VecNormalize``. Each has its ``Monitor`` inside the wrappers, so that returns are raw.
+    Environments in one process, without ``VecNormalize``. Their ``Monitor`` is inside the wrappers, so that returns are raw.
 
     :param env_id: the environment
     :param settings: an entry of a YAML file
