@@ -1,4 +1,4 @@
-"""Algorithms side by side: which objectives and hyperparameters each takes, baselines, off-policy runs."""
+"""The registry of algorithms, the options of each, baselines and off-policy runs."""
 
 import csv
 import json
@@ -33,6 +33,14 @@ def test_algorithms_are_what_they_are_called(algo: str) -> None:
     assert algo_class.__name__.lower() == algo
     assert issubclass(algo_class, BaseAlgorithm)
     assert ALGOS[algo].is_baseline == ("objective" not in settings.constructor_parameters(algo_class))
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [("mean", True), (" Mean", True), ("1.0*mean", True), ("cvar:0.5", False), ("mean - 0.5*gini", False)],
+)
+def test_is_mean(objective: str, expected: bool) -> None:
+    assert algorithms.is_mean(objective) == expected
 
 
 def test_objectives_of_each_algorithm() -> None:
@@ -84,6 +92,7 @@ def test_bad_params(item: str, message: str) -> None:
         params_by_algorithm([item], ["remac", "sac"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["sac", "tqc", "remac"])
 def test_off_policy_run_leaves_everything(algo: str, tmp_path: Path) -> None:
     spec = pendulum_spec(tmp_path, algo, objective=(ALGOS[algo].objectives or ("mean",))[0])
@@ -104,6 +113,7 @@ def test_off_policy_run_leaves_everything(algo: str, tmp_path: Path) -> None:
     assert RunFolder(spec).is_done() and RunFolder(spec).steps_done() == 800
 
 
+@pytest.mark.slow
 def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "sac.yml").write_text("default:\n  n_timesteps: 120\n  learning_starts: 110\n")
     for name in ("ppo", "orderppo"):
@@ -129,6 +139,7 @@ def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", list(ALGOS))
 def test_every_entry_of_the_package_builds(algo: str) -> None:
     algorithm, algo_class = ALGOS[algo], algorithms.algorithm_class(algo)
