@@ -31,7 +31,7 @@ $(INSTALLED): setup.py constraints.txt sb3_ordergrad/version.txt
 	@$(BOOTSTRAP) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python >= 3.10 is needed, $(BOOTSTRAP) is " + sys.version.split()[0] + "; name another with: make BOOTSTRAP=python3.11 ...")'
 	$(BOOTSTRAP) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) -e ".[tests,plots,zoo,dask]"
+	$(PIP) -e ".[tests,plots,zoo,dask,box2d]"
 	@touch $@
 
 demo: $(INSTALLED)

@@ -37,7 +37,18 @@ LAYERS: list[set[str]] = [
 ]
 # These may import the environments
 COMMANDS = {"compare", "zoo"}
-OPTIONAL_PACKAGES = {"matplotlib", "pandas", "seaborn", "rl_zoo3", "optuna", "requests", "dask", "distributed", "pygame"}
+OPTIONAL_PACKAGES = {
+    "matplotlib",
+    "pandas",
+    "seaborn",
+    "rl_zoo3",
+    "optuna",
+    "requests",
+    "dask",
+    "distributed",
+    "pygame",
+    "Box2D",
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +113,7 @@ def test_setup_arguments(setup_arguments: dict[str, Any]) -> None:
     names = {canonicalize_name(Requirement(text).name) for text in setup_arguments["install_requires"]}
     assert {"stable-baselines3", "sb3-contrib", "gymnasium", "torch", "scipy", "tensorboard"} <= names
     assert not names & OPTIONAL_PACKAGES
-    assert {"tests", "plots", "zoo", "dask"} <= set(setup_arguments["extras_require"])
+    assert {"tests", "plots", "zoo", "dask", "box2d"} <= set(setup_arguments["extras_require"])
 
 
 def test_zoo_hyperparams_are_package_data(setup_arguments: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from joblib import parallel_config  # type: ignore[import-untyped]
 
+from sb3_ordergrad.common.extras import install_hint
+
 BACKENDS = ("local", "dask")
 CONNECT_SECONDS = 10
 # An adaptive cluster starts its first worker when there is something to do
@@ -24,7 +26,7 @@ def check_backend(backend: str, scheduler: str | None) -> None:
     if backend != "dask" and scheduler is not None:
         raise ValueError(f"--scheduler {scheduler} needs --backend dask: add it, or leave the address out.")
     if backend == "dask" and importlib.util.find_spec("distributed") is None:
-        raise ValueError("--backend dask needs an extra of this package: pip install 'sb3_ordergrad[dask]'.")
+        raise ValueError(f"--backend dask needs the packages of an extra: {install_hint('dask')}.")
 
 
 def check_cluster(scheduler: str, out: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sb3_ordergrad.common.extras import install_hint
 from sb3_ordergrad.compare import files, report_tables
 from sb3_ordergrad.compare.algorithms import ALGOS, is_mean
 from sb3_ordergrad.compare.run_folder import FinishedRun, RunFolder
@@ -40,7 +41,7 @@ def check_pictures() -> None:
     :raises ValueError: if matplotlib is missing, which the report needs after the training
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("The pictures need matplotlib, an extra of this package: pip install 'sb3_ordergrad[plots]'.")
+        raise ValueError(f"The pictures need matplotlib: {install_hint('plots')}.")
 
 
 def label(spec: RunSpec) -> str:

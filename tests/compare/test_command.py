@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from sb3_ordergrad.common.extras import install_hint
 from sb3_ordergrad.compare import child, cli, files, report
 from sb3_ordergrad.compare.run import run_one
 from sb3_ordergrad.compare.spec import RunSpec
@@ -269,7 +270,7 @@ def test_missing_matplotlib_is_told_before_training(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
     with pytest.raises(SystemExit):
         cli.main(arguments(conf_dir, tmp_path / "out"))
-    assert "pip install 'sb3_ordergrad[plots]'" in capsys.readouterr().err
+    assert install_hint("plots") in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

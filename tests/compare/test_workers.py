@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sb3_ordergrad.common.extras import install_hint
 from sb3_ordergrad.compare import backends, child, cli, execute
 from sb3_ordergrad.compare.run_folder import RunFolder
 from sb3_ordergrad.compare.spec import RunSpec
@@ -149,5 +151,5 @@ def test_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_missing_dask_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'sb3_ordergrad\[dask\]'"):
+    with pytest.raises(ValueError, match=re.escape(install_hint("dask"))):
         backends.check_backend("dask", "tcp://127.0.0.1:1")
