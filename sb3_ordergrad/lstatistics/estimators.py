@@ -74,6 +74,17 @@ class LStatistic:
             )
         return self._collapse(self.group_size - 1)
 
+    @property
+    def gap_weights(self) -> np.ndarray:
+        """Difference of neighbouring advantages by the gap between their sorted returns, shape ``(group_size - 1,)``."""
+        return self.leave_one_out_weights * (self.group_size / self.k)
+
+    @property
+    def gap_matrix(self) -> np.ndarray:
+        """The advantages of sorted returns are ``np.diff(returns) @ gap_matrix``; shape ``(group_size - 1, group_size)``."""
+        above = np.triu(np.ones((self.group_size - 1, self.group_size)), 1)
+        return self.gap_weights[:, None] * (above - above.mean(1, keepdims=True))
+
     def _collapse(self, population: int) -> np.ndarray:
         if isinstance(self.k, int):
             return collapse(population, self.k, self.rank_weights)
@@ -89,7 +100,7 @@ class LStatistic:
         :param x: returns, shape ``(..., group_size)``
         :return: shape ``(...)``, in the units of the returns; the gradient of a tensor is ``W alpha`` at the sorted members
         """
-        tensor, restore = _to_tensor(x)
+        tensor, restore = to_tensor(x)
         return restore(self._value(self._sort(tensor)[0]))
 
     def advantages(self, x: ArrayT) -> ArrayT:
@@ -99,7 +110,7 @@ class LStatistic:
         :param x: returns, shape ``(..., group_size)``
         :return: the shape of x, in the units of the returns
         """
-        tensor, restore = _to_tensor(x)
+        tensor, restore = to_tensor(x)
         return restore(self._advantages(*self._sort(tensor.detach())))
 
     def include_one(self, x: ArrayT) -> ArrayT:
@@ -149,7 +160,7 @@ class LStatistic:
         return th.as_tensor(phi).to(floating(x)) if isinstance(x, th.Tensor) else phi
 
     def _shifted_value(self, x: ArrayT, factor: float) -> ArrayT:
-        tensor, restore = _to_tensor(x)
+        tensor, restore = to_tensor(x)
         ordered, order = self._sort(tensor.detach())
         return restore(self._value(ordered).unsqueeze(-1) + factor * self._advantages(ordered, order))
 
@@ -159,7 +170,7 @@ class LStatistic:
         return x.sort(dim=-1)
 
     def _value(self, ordered: th.Tensor) -> th.Tensor:
-        value = (ordered * self._constant("value", ordered)).sum(-1)
+        value = (ordered * self._constant("value_weights", ordered)).sum(-1)
         self._check(value, ordered)
         return value
 
@@ -168,10 +179,10 @@ class LStatistic:
         gaps = ordered[..., 1:] - ordered[..., :-1]
         self._check(gaps, ordered)
         if self.group_size <= _MATRIX_SIZE:
-            advantages = gaps @ self._constant("matrix", ordered)
+            advantages = gaps @ self._constant("gap_matrix", ordered)
         else:
             advantages = th.zeros_like(ordered, dtype=th.float64)
-            th.cumsum(gaps * self._constant("steps", ordered), -1, dtype=th.float64, out=advantages[..., 1:])
+            th.cumsum(gaps * self._constant("gap_weights", ordered), -1, dtype=th.float64, out=advantages[..., 1:])
             advantages -= advantages.mean(-1, keepdim=True)
             advantages = advantages.to(ordered.dtype)
         return th.empty_like(advantages).scatter_(-1, order, advantages)
@@ -185,20 +196,11 @@ class LStatistic:
             require_finite(to_array(source), "x")
 
     def _constant(self, name: str, like: th.Tensor) -> th.Tensor:
-        """A vector or matrix that depends on the objective alone, with the device and dtype of ``like``."""
+        """The attribute of that name as a tensor with the device and dtype of ``like``."""
         key = (name, like.device, like.dtype)
         if key not in self._constants:
-            self._constants[key] = th.as_tensor(self._array(name)).to(like)
+            self._constants[key] = th.as_tensor(getattr(self, name)).to(like)
         return self._constants[key]
-
-    def _array(self, name: str) -> np.ndarray:
-        if name == "value":
-            return self.value_weights
-        steps = self.leave_one_out_weights * (self.group_size / self.k)
-        if name == "steps":
-            return steps
-        above = np.triu(np.ones((self.group_size - 1, self.group_size)), 1)
-        return steps[:, None] * (above - above.mean(1, keepdims=True))
 
     @cached_property
     def influence_constants(self) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +214,7 @@ class LStatistic:
         return slopes, above[1:] * weights[1:]
 
 
-def _to_tensor(x: ArrayT) -> tuple[th.Tensor, Callable[[th.Tensor], ArrayT]]:
+def to_tensor(x: ArrayT) -> tuple[th.Tensor, Callable[[th.Tensor], ArrayT]]:
     """The input as a floating tensor (without a copy), and a function that converts a result to the type of the input."""
     if isinstance(x, th.Tensor):
         return floating(x), lambda tensor: tensor
