@@ -55,9 +55,13 @@ class LStatistic:
             raise ValueError(f"k = {k} must be in [1, group_size = {group_size}]; use a smaller k or a larger group")
         self.objective = parse_objective(objective)
         self.rank_weights = self.objective.rank_weights(math.floor(self.k))
-        self.is_mean = self.objective.is_mean(self.k)
         self.check_finite = check_finite
         self._constants: dict[tuple[str, th.device, th.dtype], th.Tensor] = {}
+
+    @cached_property
+    def is_mean(self) -> bool:
+        """Whether the objective is the mean, so that ``phi(x) = x + const``."""
+        return self.objective.is_mean(self.k)
 
     @cached_property
     def value_weights(self) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 import torch as th
 from numpy.typing import ArrayLike
 
+from sb3_ordergrad.lstatistics.estimators import floating
 from sb3_ordergrad.lstatistics.objectives import Objective, ObjectiveLike, check_k, parse_objective
 
 # For k < 1 the advantage of a value of probability zero is infinite: a smaller F counts as this one (as in ReMax)
@@ -86,11 +87,10 @@ def exact_advantages(values: th.Tensor, probs: th.Tensor, k: float, objective: O
     """
     if values.ndim == 0 or values.shape != probs.shape:
         raise ValueError(f"values and probs need one shape (..., S), got {tuple(values.shape)} and {tuple(probs.shape)}")
-    ordered, order = values.detach().sort(dim=-1)
-    probs = probs.detach().gather(-1, order)
-    weights, log_binomials, lower_powers, upper_powers = _slope_terms(
-        k, parse_objective(objective), values.device, values.dtype
-    )
+    ordered, order = floating(values.detach()).sort(dim=-1)
+    probs = probs.detach().to(ordered).gather(-1, order)
+    terms = _slope_terms(k, parse_objective(objective), ordered.device, ordered.dtype)
+    weights, log_binomials, lower_powers, upper_powers = terms
     # F between neighbours, and its complement
     cdf = probs.cumsum(-1)[..., :-1, None]
     floor = MIN_CDF if k < 1 else 0.0

@@ -8,7 +8,7 @@ package takes any of the three.
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import NoReturn
@@ -87,10 +87,13 @@ class Objective:
         :return: shape ``(n,)``, float64, ascending rank order
         :raises ValueError: if the objective is not defined for n ranks
         """
-        for coefficient, _ in self.terms:
+        return np.sum([weights for _, weights in self._weighted_terms(n)], axis=0)
+
+    def _weighted_terms(self, n: int) -> Iterator[tuple[_Atom, np.ndarray]]:
+        for coefficient, atom in self.terms:
             if not math.isfinite(coefficient):
                 raise ValueError(f"objective {str(self)!r}: the factor {coefficient} must be a finite number, such as 0.5")
-        return np.sum([coefficient * atom.weights(n) for coefficient, atom in self.terms], axis=0)
+            yield atom, coefficient * atom.weights(n)
 
     def split_weights(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """
@@ -99,10 +102,10 @@ class Objective:
         :param n: number of ranks, floor(k)
         :return: weights of the presets that are the same for every k, of the ranks counted from the lowest return and of those
             from the highest, which add up to ``rank_weights(n)``; each of shape ``(n,)``, in ascending rank order
+        :raises ValueError: if the objective is not defined for n ranks
         """
         either, lowest, highest = np.zeros((3, n))
-        for coefficient, atom in self.terms:
-            weights = coefficient * atom.weights(n)
+        for atom, weights in self._weighted_terms(n):
             counted_from = PRESETS[atom.name].counted_from
             if counted_from == "either":
                 either += weights

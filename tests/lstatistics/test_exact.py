@@ -91,6 +91,8 @@ def test_batched_advantages(k: float, objective: str) -> None:
     single = exact_advantages(th.as_tensor(values).float().requires_grad_(), th.as_tensor(probs).float(), k, objective)
     assert single.dtype == th.float32 and not single.requires_grad
     np.testing.assert_allclose(single, actual, rtol=0, atol=2e-5)
+    whole = exact_advantages(th.as_tensor(values).long(), th.as_tensor(probs), k, objective)
+    np.testing.assert_allclose(whole, actual, rtol=0, atol=2e-5)
 
 
 def test_retrying_agrees_with_its_publication() -> None:
@@ -169,6 +171,11 @@ def test_order_and_zero_probabilities_do_not_matter() -> None:
 def test_bad_distributions(values: list, probs: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         exact_lstatistic(values, probs, 2, "max")
+
+
+def test_factors_that_are_not_finite() -> None:
+    with pytest.raises(ValueError, match="must be a finite number"):
+        exact_lstatistic(VALUES, PROBS, 2, "1e400*mean")
 
 
 @pytest.mark.parametrize("k", [0, -1, math.nan, "2", 10**9])
