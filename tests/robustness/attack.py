@@ -107,6 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--equality", type=int, default=300, help="configurations compared with SB3 (%(default)s)")
     parser.add_argument("--continuation", type=int, default=300, help="trainings saved in mid-episode (%(default)s)")
     parser.add_argument("--kills", type=int, default=50, help="processes killed at random times, at least (%(default)s)")
+    parser.add_argument("--crash-points", type=int, help="so many, spread evenly (all of them)")
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other cases (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="these alone")
@@ -122,7 +123,8 @@ def _numbers(args: argparse.Namespace, name: str) -> range:
         return range(len(bad_commands.COMMANDS))
     if name == "crash-points":
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return range(pool.submit(n_crash_points).result())
+            total = pool.submit(n_crash_points).result()
+        return range(0, total, -(-total // args.crash_points) if args.crash_points else 1)
     return range(getattr(args, name))
 
 

@@ -1,6 +1,6 @@
 """
-Crash points of ``sb3_ordergrad.compare``: the process ends, or the disk is full, at the n-th change of a file. The same command
-then gives what the uninterrupted one gives.
+Crash points of ``sb3_ordergrad.compare``: the process ends, or the disk is full, at the n-th change of a file. The same
+command then gives what the uninterrupted one gives.
 
 Python tells its audit hooks of every file that is opened, renamed or removed. The command runs in a fork of this process, and
 its hook counts those in the folder of results and strikes at the n-th.

@@ -67,14 +67,19 @@ def spellings(value: Any) -> Sequence[str]:
     if isinstance(value, float) and math.isnan(value):
         return ("nan", "NaN")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return (repr(value), f"{value:g}")
+        return (repr(value), f"{value:g}", str(int(value)) if math.isfinite(value) else "infinite")
     if isinstance(value, str):
-        # A long text is known by its beginning, a sum by the preset that is wrong
-        return (value[:MAX_LENGTH], repr(value)[:MAX_LENGTH], value.partition("*")[2] or value)
+        # A long text is known by its beginning, a sum by the preset that is wrong, a vector is written anew
+        shorter = (value.partition("*")[2] or value, "weights:" if "weights" in value else value)
+        return (value[:MAX_LENGTH], repr(value)[:MAX_LENGTH], *shorter)
     if isinstance(value, (np.ndarray, list)):
         # The array or its size, or what in it is wrong
         shape = np.asarray(value, dtype=object).shape
-        wrong = ("nan", "NaN", "inf", "'a'")
+        wrong = (
+            ("nan", "NaN", "inf", "'a'", "no return", "finite", "shape")
+            if len(value)
+            else ("no return", "empty", "at least 1")
+        )
         return (repr(value)[:MAX_LENGTH], str(value)[:MAX_LENGTH], str(shape), f" {len(value)} ", *wrong)
     return (repr(value), str(value))
 

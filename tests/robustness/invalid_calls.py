@@ -36,7 +36,8 @@ NO_COUNTS: tuple[Any, ...] = (0, -1, 0.5, 2.5, -(10**9), *NOT_NUMBERS)
 NO_PROBABILITIES: tuple[Any, ...] = (-0.1, 1.1, 10**9, *NOT_NUMBERS)
 NO_LEVELS: tuple[Any, ...] = (0, *(value for value in NO_PROBABILITIES if not isinstance(value, (str, bytes))))
 NO_POSITIVES: tuple[Any, ...] = (0, -1.0, *NOT_NUMBERS)
-NO_SIZES_OF_8: tuple[Any, ...] = (9, 10**9, 1e300, *NO_COUNTS)
+# A fraction is a size, too
+NO_SIZES_OF_8: tuple[Any, ...] = (9, 10**9, 1e300, *(value for value in NO_COUNTS if value != 2.5))
 # Not eight returns
 NO_RETURNS: tuple[Any, ...] = (
     np.arange(7.0),
@@ -214,8 +215,8 @@ CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
         among(*NO_COUNTS),
     ),
     "plot_rank_weights(objective)": (lambda x: evaluation.plot_rank_weights(x, 4), objective),
-    "plot_rank_weights(k)": (lambda x: evaluation.plot_rank_weights("mean", x), among(10**9, *NO_COUNTS)),
-    "plot_rank_weights(group_size)": (lambda x: evaluation.plot_rank_weights("mean", 4, x), among(4, 10**9, 0, -1, 4.5, NAN)),
+    "plot_rank_weights(k)": (lambda x: evaluation.plot_rank_weights("mean", x), among(*NO_COUNTS)),
+    "plot_rank_weights(group_size)": (lambda x: evaluation.plot_rank_weights("mean", 4, x), among(4, 0, -1, 4.5, NAN)),
     "ReturnToDate(scale)": (lambda x: ReturnToDate(_walk(), scale=x, max_episode_steps=9), among(0, *NOT_NUMBERS)),
     "ReturnToDate(max_episode_steps)": (lambda x: ReturnToDate(_walk(), max_episode_steps=x), among(*NO_COUNTS[:2], "9", NAN)),
     "SpeedPenalty(v_max)": (lambda x: SpeedPenalty(_walk(), x, -1.0, measure=0), among("1", None, [1], NAN)),

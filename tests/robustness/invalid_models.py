@@ -84,7 +84,7 @@ def bad_objective(rng: Rng, k: float) -> Any:
     for_this_k: list[Any] = [f"rank:{n + 1}", f"top:{n + 1}", f"trimmed:{n}", f"lmoment:{n + 1}", [1.0] * (n + 1)]
     for_this_k += ["weights:" + ",".join(["0.5"] * (n + 2)), f"mean - 0.5*bottom:{n + 1}", np.full(n + 1, 0.5)]
     if n == 1:
-        for_this_k += ["gini", "mean - 0.5*GMD"]
+        for_this_k += ["gini", "mean - 0.5*gini"]
     return one_of(rng, one_of(rng, *NO_OBJECTIVES), one_of(rng, *NO_OBJECTIVES), one_of(rng, *OTHER_OBJECTIVES, *for_this_k))
 
 

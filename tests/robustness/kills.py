@@ -17,7 +17,7 @@ from robustness.compare_runs import PACKAGE, arguments, assert_same_results, env
 from robustness.parts import Part, generator
 
 OPTIONS = ("--objectives", "mean", "cvar:0.25", "--seeds", "2", "--steps", "1024", "--eval-episodes", "16")
-KILLS_OF_A_CASE = 5
+KILLS_OF_A_CASE = 3
 # The command with its runs, the command alone, or one of its runs
 VICTIMS = ("all", "command", "run")
 # A command that takes longer hangs

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from repository import ROOT
-from robustness import bad_commands, continuation, crash_points, equality, invalid, valid
+from robustness import bad_commands, continuation, equality, invalid, valid
 from robustness.parts import Part, run_case
 
 pytestmark = pytest.mark.slow
 ATTACK = Path(__file__).with_name("attack.py")
 BATCHES = 5
+N_CRASH_POINTS = 8
 
 
 def check(part: Part, numbers: range) -> None:
@@ -30,8 +31,9 @@ def test_bad_commands(number: int) -> None:
     check(bad_commands.PART, range(number, number + 1))
 
 
-@pytest.mark.parametrize("options", [["--parts", "kills", "--kills", "2"], ["--case", f"{crash_points.PART.name}:0"]])
+@pytest.mark.parametrize("options", [["kills", "--kills", "2"], ["crash-points", "--crash-points", str(N_CRASH_POINTS)]])
 def test_interruptions(options: list[str]) -> None:
-    """In a process of its own, which forks."""
+    """In processes of the attack's own, which may fork."""
+    options = ["--jobs", "1", "--parts", *options]
     result = subprocess.run([sys.executable, str(ATTACK), *options], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
