@@ -19,12 +19,12 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from sb3_ordergrad.remac.mlp import Scratch
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 from torch.profiler import ProfilerActivity, profile
 
 from sb3_ordergrad import ReMAC
-from sb3_ordergrad.remac.mlp import Scratch
 
 OBS_DIM, ACTION_DIM = 17, 6
 BATCH_SIZE = 256
