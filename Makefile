@@ -1,6 +1,6 @@
-# `make demo` and `make test` need nothing but Python >= 3.10, make and the package registry.
+# `make demo` and `make test` need only Python >= 3.10, make and a package index.
 
-# Interpreter that creates the virtual environment; PYTHON is the one inside it
+# BOOTSTRAP creates the virtual environment, PYTHON is the interpreter in it
 BOOTSTRAP ?= python3
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
@@ -8,37 +8,44 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 DEMO_ARGS ?= --demo --out results/demo
+ATTACK_ARGS ?=
 TEST_JOBS ?= 2
 PYTEST_ARGS ?=
+COVERAGE := --cov=sb3_ordergrad --cov-report=term-missing:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test pytest bench lint type format clean
+.PHONY: help install demo test pytest attack bench lint type format clean
 
 help:
 	@echo "make demo    train OrderPPO and PPO on a risky MuJoCo task, print the table (minutes)"
-	@echo "make test    lint, types and tests"
-	@echo "make bench   speed of the estimator, of the trainings and of the import"
+	@echo "make test    lint, types, tests and their line coverage"
+	@echo "make attack  random configurations, kills and crash points for longer than the tests do"
+	@echo "make bench   speed of the estimator, of training and of the import"
 	@echo "make lint | type | pytest | format | install | clean"
 	@echo "Every target first creates $(VENV) and installs the pinned packages, once."
 
 install: $(INSTALLED)
 
-# torch comes first and alone: its pin then picks the build that this machine offers
+# torch is installed first: its pin then picks the build that the package index offers
 $(INSTALLED): setup.py constraints.txt sb3_ordergrad/version.txt
 	@$(BOOTSTRAP) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python >= 3.10 is needed, $(BOOTSTRAP) is " + sys.version.split()[0] + "; name another with: make BOOTSTRAP=python3.11 ...")'
 	$(BOOTSTRAP) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) -e ".[tests,plots,zoo,dask]"
+	$(PIP) -e ".[tests,plots,zoo,dask,box2d]"
 	@touch $@
 
 demo: $(INSTALLED)
 	$(PYTHON) -m sb3_ordergrad.compare $(DEMO_ARGS)
 
+test: COVERAGE += --cov-fail-under=95
 test: lint type pytest
 
-# One thread a worker: two workers then keep two cores busy without competing
+# One thread for each worker, so that workers do not compete for the cores
 pytest: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(TEST_JOBS) --dist worksteal --durations=10 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(TEST_JOBS) --dist worksteal --durations=10 $(COVERAGE) $(PYTEST_ARGS)
+
+attack: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(PYTHON) tests/robustness/attack.py $(ATTACK_ARGS)
 
 bench: $(INSTALLED)
 	$(PYTHON) benchmarks/lstatistics_speed.py
@@ -58,7 +65,7 @@ format: $(INSTALLED)
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m black .
 
-# Build products and caches; the virtual environment and the results stay
+# Keeps the virtual environment and the results
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find sb3_ordergrad tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

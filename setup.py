@@ -54,6 +54,7 @@ setup(
     extras_require={
         "tests": [
             "pytest>=8",
+            "pytest-cov>=6",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             # One black release a year decides the style: another would reformat the sources

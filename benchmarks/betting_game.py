@@ -22,8 +22,11 @@ import torch as th
 from optimal_cvar import Layer, cvar, maximise, optimal_cvar, shortfall, unroll
 
 from sb3_ordergrad import OrderPPO
-from sb3_ordergrad.compare import cli, files, study
-from sb3_ordergrad.compare.run import RunSpec
+from sb3_ordergrad.compare import cli, files
+from sb3_ordergrad.compare.execute import run_all
+from sb3_ordergrad.compare.report import finished_runs, provenance
+from sb3_ordergrad.compare.run_folder import RunFolder
+from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.envs.betting_game import N_SHARES, BettingGameEnv
 
 ENV_ID = "BettingGame-v0"
@@ -182,7 +185,7 @@ def report(game: Game, specs: list[RunSpec], out: Path) -> str:
         best = figures(game, pure(optimum(game, objective)))[objective]
         shares = []
         for spec in specs:
-            if spec.objective != objective or not spec.is_done():
+            if spec.objective != objective or not RunFolder(spec).is_done():
                 continue
             model = OrderPPO.load(spec.folder / "model.zip", device="cpu")
             sampled, mode = (figures(game, learned(game, model, deterministic)) for deterministic in (False, True))
@@ -217,11 +220,12 @@ def main() -> None:
     game = build_game()
     start = time.monotonic()
     specs = plan(args)
-    failed = [] if args.report else study.run_all(specs, args.n_jobs)
+    failed = [] if args.report else run_all(specs, args.n_jobs)
     command = shlex.join(["python", *sys.argv])
     # Its first paragraph is about sampled episodes, and these figures are exact
-    provenance = study.provenance(specs, command, time.monotonic() - start).partition("\n\n")[2]
-    text = f"{report(game, specs, args.out)}\n\n{provenance}\n"
+    finished = finished_runs(specs)
+    origin = provenance(finished, command, time.monotonic() - start).partition("\n\n")[2] if finished else ""
+    text = f"{report(game, specs, args.out)}\n\n{origin}\n"
     print(text)
     files.write_text(args.out / "betting_game.md", f"# {ENV_ID}\n\n{text}")
     for failure in failed:

@@ -1,9 +1,9 @@
 """
-What the defaults rest on: each choice of OrderPPO changed alone, on three environments, with PPO beside it.
+Ablation of the defaults: one choice of OrderPPO is changed at a time, on three environments, with PPO for comparison.
 
     python benchmarks/defaults.py --env FragileHalfCheetah-v0 --seeds 3
 
-Finished runs are kept: the same command continues after an interruption, and adds what is new.
+Finished runs are kept: the same command continues after an interruption and adds new variants.
 """
 
 import argparse
@@ -15,14 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from sb3_ordergrad.compare import cli, files, study
-from sb3_ordergrad.compare.run import RunSpec
+from sb3_ordergrad.compare import cli, files
+from sb3_ordergrad.compare.execute import run_all
+from sb3_ordergrad.compare.report import finished_runs, provenance
+from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.evaluation import ReturnDistribution, bootstrap_over_seeds
 
-OBJECTIVES = {"GuardedMaze-v0": "cvar:0.05", "FragileHalfCheetah-v0": "cvar:0.25", "HalfCheetah-v5": "cvar:0.5"}
-# as in docs/results.md, whose runs are found again in the same folder; HalfCheetah's episodes are five times as long
-EVAL_EPISODES = {"GuardedMaze-v0": 2000, "FragileHalfCheetah-v0": 400, "HalfCheetah-v5": 100}
+OBJECTIVES = {
+    "GuardedMaze-v0": "cvar:0.05",
+    "FragileHalfCheetah-v0": "cvar:0.25",
+    "HalfCheetah-v5": "cvar:0.5",
+    "FragilePoint-v0": "cvar:0.25",
+}
+# As in docs/results.md, so that its runs are found in the same folder; HalfCheetah's episodes are five times as long
+EVAL_EPISODES = {"GuardedMaze-v0": 2000, "FragileHalfCheetah-v0": 400, "HalfCheetah-v5": 100, "FragilePoint-v0": 1000}
 PPO = "PPO"
+_SMALL_NOISE = "policy_kwargs:dict(log_std_init=-2,ortho_init=False)"
 # label -> (--params, --return-to-date)
 VARIANTS: dict[str, tuple[str, str]] = {
     PPO: ("", "yes"),
@@ -44,13 +52,18 @@ VARIANTS: dict[str, tuple[str, str]] = {
     "projected, normalize_advantage=False": ("credit:projected normalize_advantage:False", "yes"),
     "projected, normalize_advantage=False, without ReturnToDate": ("credit:projected normalize_advantage:False", "no"),
     "projected, value_scale 10, without ReturnToDate": ("credit:projected value_scale:10.0", "no"),
+    "PPO, small initial noise": (_SMALL_NOISE, "yes"),
+    "rare losses smoothed": ("smooth_rare_losses:True", "yes"),
+    "rare losses as sampled": ("smooth_rare_losses:False", "yes"),
+    "rare losses smoothed, small initial noise": (f"smooth_rare_losses:True {_SMALL_NOISE}", "yes"),
+    "rare losses as sampled, small initial noise": (f"smooth_rare_losses:False {_SMALL_NOISE}", "yes"),
     "projected, value_scale 0.1": ("credit:projected value_scale:0.1", "yes"),
     "projected, value_scale 10": ("credit:projected value_scale:10.0", "yes"),
 }
 
 
 def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
-    """The runs of one variant, as the main job would make them."""
+    """The runs of one variant, with the settings that ``python -m sb3_ordergrad.compare`` would use."""
     params, return_to_date = VARIANTS[label]
     objective = "mean" if label.startswith(PPO) else OBJECTIVES[env_id]
     argv = ["--env", env_id, "--objectives", objective, "--seeds", str(args.seeds), "--return-to-date", return_to_date]
@@ -68,12 +81,12 @@ def table(env_id: str, specs: dict[str, list[RunSpec]]) -> str:
     lines = [header, ["---"] + ["---:"] * 4 + ["---"]]
     reference = None
     for label, runs in specs.items():
-        done = [next(iter(study.load_results([run]).values()))[run.seed] for run in runs if run.is_done()]
+        done = [run.distribution for run in finished_runs(runs)]
         if not done:
             continue
         mean = float(np.mean([distribution.mean() for distribution in done]))
         reference = mean if label == PPO else reference
-        # a ratio says something where returns are far from zero
+        # A ratio makes sense only for returns far from zero
         share = f"{mean / reference:.2f}" if reference is not None and reference > 100 else ""
         seeds = ", ".join(f"{d.mean():.4g} / {d.objective_value(own):.4g}" for d in done)
         lines.append([label, *(_interval(done, name) for name in ("mean", own, "cvar:0.1")), share, seeds])
@@ -94,18 +107,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--steps", type=int, help="steps of each run (default: those of orderppo.yml)")
     parser.add_argument("--n-jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--report", action="store_true", help="train nothing: the table of the runs that are finished")
+    parser.add_argument("--report", action="store_true", help="do not train: only the table of the finished runs")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     args = parser.parse_args()
     failed = []
     for env_id in args.env:
         start = time.monotonic()
         specs = {label: plan(env_id, label, args) for label in args.variants}
-        # Seeds outermost: an interrupted table holds every variant for the seeds it got to
+        # Seeds outermost: after an interruption every variant has the same seeds
         every = [run for same_seed in zip(*specs.values(), strict=True) for run in same_seed]
-        failed += [] if args.report else study.run_all(every, args.n_jobs)
+        failed += [] if args.report else run_all(every, args.n_jobs)
+        finished = finished_runs(every)
+        if not finished:
+            print(f"\nNo finished run on {env_id}.")
+            continue
         command = shlex.join(["python", *sys.argv])
-        text = f"{table(env_id, specs)}\n\n{study.provenance(every, command, time.monotonic() - start)}\n"
+        text = f"{table(env_id, specs)}\n\n{provenance(finished, command, time.monotonic() - start)}\n"
         print(f"\n# {env_id}, {every[0].steps:,} steps\n\n{text}", flush=True)
         files.write_text(args.out / env_id / "defaults.md", f"# {env_id}, {every[0].steps:,} steps\n\n{text}")
     for failure in failed:

@@ -1,10 +1,11 @@
 """
-Time of ``import sb3_ordergrad`` over ``import stable_baselines3``, each in a fresh interpreter.
+Time of the imports of this package and of those they need anyway, each in a fresh interpreter.
 
     python benchmarks/import_time.py
 
-Pairs are interleaved and their order alternates, so that other load meets both. The bar, 1.05, is on the ratio of the medians
-of the processor time, which suffers less from other load; the wall time is printed beside it.
+The algorithms are compared with ``import stable_baselines3`` (the ratio should stay below 1.05), ``sb3_ordergrad.lstatistics``
+with ``import torch``. The imports take turns in alternating order, so that other load affects all of them. The ratios are
+those of the medians; processor time suffers less from other load than wall time.
 """
 
 import argparse
@@ -13,41 +14,49 @@ import sys
 
 import numpy as np
 
-MODULES = ("sb3_ordergrad", "stable_baselines3")
-BAR = 1.05
+# What is imported, and what it is compared with
+PAIRS = {
+    "from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC": "import stable_baselines3",
+    "import sb3_ordergrad.lstatistics": "import torch",
+}
 CODE = """
 import time
 wall, process = time.perf_counter(), time.process_time()
-import {module}
+{statement}
 print(time.perf_counter() - wall, time.process_time() - process)
 """
 
 
-def seconds(module: str) -> list[float]:
+def seconds(statement: str) -> list[float]:
     """
-    :param module: what is imported
-    :return: wall and processor time of the import
+    :param statement: an import
+    :return: its wall and processor time
     """
-    result = subprocess.run([sys.executable, "-c", CODE.format(module=module)], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", CODE.format(statement=statement)], capture_output=True, text=True, check=True
+    )
     return [float(word) for word in result.stdout.split()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=15, help="pairs of imports")
+    parser.add_argument("--repetitions", type=int, default=15, help="imports of each kind")
     args = parser.parse_args()
-    times: dict[str, list[list[float]]] = {module: [] for module in MODULES}
+    statements = [*PAIRS, *PAIRS.values()]
+    times: dict[str, list[list[float]]] = {statement: [] for statement in statements}
     # The first imports read the files from disk
-    for module in MODULES:
-        seconds(module)
-    for pair in range(args.pairs):
-        for module in MODULES if pair % 2 == 0 else MODULES[::-1]:
-            times[module].append(seconds(module))
-    ours, theirs = (np.median(times[module], axis=0) for module in MODULES)
-    print(f"median of {args.pairs} imports | wall time | processor time\n---|---|---")
-    for module, medians in zip(MODULES, (ours, theirs), strict=True):
-        print(f"{module} | {medians[0]:.3f} s | {medians[1]:.3f} s")
-    print(f"ratio (bar {BAR}) | {ours[0] / theirs[0]:.3f} | {ours[1] / theirs[1]:.3f}")
+    for statement in statements:
+        seconds(statement)
+    for repetition in range(args.repetitions):
+        for statement in statements if repetition % 2 == 0 else statements[::-1]:
+            times[statement].append(seconds(statement))
+    medians = {statement: np.median(times[statement], axis=0) for statement in statements}
+    print(f"median of {args.repetitions} | wall time | processor time\n---|---|---")
+    for ours, theirs in PAIRS.items():
+        for statement in (ours, theirs):
+            print(f"`{statement}` | {medians[statement][0]:.3f} s | {medians[statement][1]:.3f} s")
+        ratio = medians[ours] / medians[theirs]
+        print(f"ratio | {ratio[0]:.3f} | {ratio[1]:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Every script of the zoo for the three algorithms on a short budget; ends with the first that fails.
+# Runs every script of the zoo for the three algorithms with few steps; stops at the first that fails.
 #
 #     bash zoo_session.sh [folder]
 #
-# Needs nothing but an environment with the package and its extra zoo (PYTHON names its interpreter): no file of the checkout is read.
+# Needs an environment with the package and its extra zoo (PYTHON names the interpreter), and no file of the checkout.
 set -euo pipefail
 
 PYTHON=${PYTHON:-python}
 FOLDER=${1:-$(mktemp -d)}
-# No window is opened, and a thread more would only compete
+# No windows, and one thread per process
 export MPLBACKEND=Agg SDL_VIDEODRIVER=dummy OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 mkdir -p "$FOLDER"
 cd "$FOLDER"
@@ -19,7 +19,7 @@ zoo() {
     "$PYTHON" -m sb3_ordergrad.zoo "$@" >>session.log 2>&1 || { tail -40 session.log; echo "FAILED: $*"; exit 1; }
 }
 
-# The file must be there, and not be empty
+# Checks that files exist and are not empty
 written() {
     for file in "$@"; do
         [ -s "$file" ] || { echo "FAILED: $file was not written"; exit 1; }
@@ -31,7 +31,7 @@ written() {
 for algo in orderppo ordera2c remac; do
     # ReMAC's actions are continuous
     env=CartPole-v1 steps=3000 tuning_steps=400
-    # 100 of these are the warm-up
+    # ReMAC's first 100 steps are the warm-up
     [ $algo = remac ] && env=Pendulum-v1 steps=800 tuning_steps=150
     common="--algo $algo --env $env --device cpu -f logs"
     for seed in 0 1; do
@@ -67,6 +67,6 @@ written benchmark.md
 grep -q "CVaR_0.25.*best-of-8" benchmark.md || { echo "FAILED: benchmark.md has no CVaR"; exit 1; }
 [ "$(grep -c -E '^\|(orderppo|ordera2c|remac)' benchmark.md)" = 3 ] || { echo "FAILED: benchmark.md lacks an algorithm"; exit 1; }
 cat benchmark.md
-# What a warning of ours would look like
+# A warning of this package
 if grep -n "sb3_ordergrad.*Warning" session.log; then echo "FAILED: the package warned"; exit 1; fi
 echo "Done in $SECONDS s; files in $FOLDER"

@@ -14,7 +14,7 @@ import torch as th
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sb3_ordergrad.compare import files, tables
+from sb3_ordergrad.compare import files, report_tables
 from sb3_ordergrad.evaluation import ReturnDistribution
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def print_comparison(
     :param results: evaluations by (algorithm, objective) and seed
     :param statistics: objective and sample size by the name of the column
     """
-    print(f"\n{tables.markdown_table(tables.summarize(results, statistics))}")
+    print(f"\n{report_tables.markdown_table(report_tables.summarize(results, statistics))}")
     print("\nAverages over seeds with 95 % bootstrap intervals over seeds and episodes. Every seed:")
-    print(f"\n{tables.markdown_seeds(results, statistics)}")
+    print(f"\n{report_tables.markdown_seeds(results, statistics)}")
 
 
 def print_origin(options: argparse.Namespace) -> None:

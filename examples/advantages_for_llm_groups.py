@@ -3,10 +3,10 @@ From the rewards of groups of completions to advantages, as a GRPO-style trainer
 
     python examples/advantages_for_llm_groups.py
 
-A trainer samples N completions for each prompt and scores them: rewards of shape (prompts, completions). GRPO takes (reward
-- mean of the group) / standard deviation of the group as the advantage of each. `LStatistic.advantages` puts another
-objective in its place in one call: max@K (what pass@K measures), the mean of the best m of K, the mean of the worst. The
-tables and the picture show what each of them rewards. Nothing is trained: the gradient step of a trainer stays as it is.
+A trainer samples N completions for each prompt and scores them: rewards of shape (prompts, completions). GRPO's advantage is
+(reward - mean of the group) / standard deviation of the group. `LStatistic.advantages` replaces it by that of another
+objective in one call: max@K (what pass@K measures), the mean of the best m of K, the mean of the worst. The tables and the
+picture compare these advantages. Nothing is trained: the trainer's gradient step stays the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from sb3_ordergrad.lstatistics import LStatistic, grouped_advantages
 
 N_COMPLETIONS = 16
 K = 4
-# The name in the table, and the objective in the language of the package
+# Objectives by their name in the tables
 OBJECTIVES = {"mean": "mean", f"max@{K}": "max", f"top 2 of {K}": "top:2", "worst quarter": "cvar:0.25"}
 
 Advantages = Callable[[th.Tensor], th.Tensor]
@@ -31,7 +31,7 @@ def grpo_advantages(rewards: th.Tensor) -> th.Tensor:
     GRPO's advantages, ``(r - mean) / (std + 1e-4)`` within each group (https://arxiv.org/abs/2402.03300).
 
     :param rewards: shape (prompts, completions)
-    :return: the same shape, without a unit
+    :return: the same shape, dimensionless
     """
     centred = rewards - rewards.mean(-1, keepdim=True)
     return centred / (rewards.std(-1, keepdim=True) + 1e-4)
@@ -44,7 +44,7 @@ def order_advantages(objective: str, n_completions: int = N_COMPLETIONS, k: int 
     :param objective: any objective, see docs/objectives.md
     :param n_completions: completions of a prompt, N
     :param k: sample size, at most N - 1
-    :return: function from rewards to advantages times k, both of shape (prompts, completions), in units of reward: with that
+    :return: function from rewards to advantages times k, both of shape (prompts, completions), in units of reward. With this
         factor the usual loss, the *mean* over completions of ``-a_i log p_i``, has this gradient
     """
     statistic = LStatistic(group_size=n_completions, k=k, objective=objective)
@@ -53,10 +53,10 @@ def order_advantages(objective: str, n_completions: int = N_COMPLETIONS, k: int 
 
 def policy_loss(log_probs: th.Tensor, advantages: th.Tensor) -> th.Tensor:
     """
-    The step of a trainer that uses them; clipping and the KL term go here as always.
+    The loss of a trainer, without clipping and KL term.
 
     :param log_probs: log-probability of each completion, shape (prompts, completions)
-    :param advantages: without a gradient, the same shape
+    :param advantages: the same shape, without a gradient
     :return: a scalar to minimise
     """
     return -(advantages * log_probs).mean()
@@ -64,7 +64,7 @@ def policy_loss(log_probs: th.Tensor, advantages: th.Tensor) -> th.Tensor:
 
 def solved_groups() -> th.Tensor:
     """
-    :return: pass/fail rewards of prompts from hard to easy, shape (N - 1, N): in row c - 1 the first c completions are right
+    :return: pass/fail rewards of prompts from hard to easy, shape (N - 1, N): in row c - 1 the first c completions are correct
     """
     return th.tril(th.ones(N_COMPLETIONS - 1, N_COMPLETIONS))
 
@@ -87,11 +87,11 @@ def print_graded_group(rewards: th.Tensor, estimators: dict[str, Advantages]) ->
 
 def print_solved_groups(estimators: dict[str, Advantages]) -> None:
     """
-    Print what one right completion is worth, by how many of the prompt's completions are right.
+    Print the advantage of a correct completion by the number of correct completions of its prompt.
 
     :param estimators: functions from rewards to advantages, by name
     """
-    print("\nPass/fail rewards: advantage of a right completion if c of 16 are right:\n")
+    print("\nPass/fail rewards: advantage of a correct completion if c of 16 are correct:\n")
     print(f"| c | {' | '.join(estimators)} |")
     print(f"|{'---:|' * (len(estimators) + 1)}")
     worth = {name: estimate(solved_groups())[:, 0] for name, estimate in estimators.items()}
@@ -100,7 +100,7 @@ def print_solved_groups(estimators: dict[str, Advantages]) -> None:
 
 
 def print_ragged_groups() -> None:
-    """Groups of different sizes, in one flat vector: a filter dropped completions, or a prompt was sampled more often."""
+    """Print the advantages of groups of different sizes in one flat vector, e.g. after a filter dropped completions."""
     rewards = th.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
     prompt_ids = th.tensor([7, 7, 7, 7, 7, 3, 3, 3, 3, 9])
     advantages = grouped_advantages(rewards, prompt_ids, k=2, objective="max")
@@ -119,14 +119,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     estimators: dict[str, Advantages] = {"GRPO": grpo_advantages}
     estimators |= {name: order_advantages(objective) for name, objective in OBJECTIVES.items()}
 
-    # Three prompts of growing difficulty, as a reward model might grade them
+    # Rewards of three prompts of growing difficulty, as from a reward model
     rng = np.random.default_rng(0)
     rewards = th.as_tensor(rng.beta(2.0, [[2.0], [4.0], [8.0]], size=(3, N_COMPLETIONS)), dtype=th.float32)
     print_graded_group(rewards, estimators)
     print_solved_groups(estimators)
     print_ragged_groups()
 
-    # What a trainer does with them: the advantages carry no gradient, the log-probabilities do
+    # A trainer differentiates the log-probabilities; the advantages are constants
     log_probs = th.zeros_like(rewards, requires_grad=True)
     policy_loss(log_probs, estimators[f"max@{K}"](rewards)).backward()
 
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for index, (name, estimate) in enumerate(estimators.items()):
         solved.plot(range(1, N_COMPLETIONS), estimate(solved_groups())[:, 0], label=name, **line_style(index))
         graded.plot(rewards[0][order], estimate(rewards)[0][order], marker=".", **line_style(index))
-    solved.set(xlabel="right completions of 16", ylabel="advantage of a right one", title="pass/fail")
+    solved.set(xlabel="correct completions of 16", ylabel="advantage of a correct one", title="pass/fail")
     graded.set(xlabel="reward", ylabel="advantage", title="graded, one prompt")
     for ax in (solved, graded):
         ax.axhline(0, color="0.8", zorder=0)

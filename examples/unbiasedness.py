@@ -3,12 +3,11 @@ The policy gradient of OrderPPO against the exact one, on an MDP small enough to
 
     python examples/unbiasedness.py
 
-OrderPPO itself collects the rollouts: policy, recorder, ranking, pseudo-rewards and advantages are those it trains with, at
-gamma = lambda = 1 and a learning rate of zero. Each rollout gives one estimate of the gradient of J in the logits of the
-policy, ``(1/N) sum_i sum_t A_t grad log pi(a_t|s_t)`` over its N episodes. The exact gradient comes from all trajectories of
-the MDP and the exact L-statistic of their returns. If the estimator is unbiased, the difference of the two is noise: each
-z-score, difference over standard error, is standard normal. Two rows put the gradient of the mean in the place of that of
-CVaR: a wrong gradient must show.
+OrderPPO collects the rollouts: policy, recorder, ranking, pseudo-rewards and advantages are those of its training, with gamma
+= lambda = 1 and a learning rate of zero. Each rollout gives one estimate of the gradient of J in the logits of the policy,
+``(1/N) sum_i sum_t A_t grad log pi(a_t|s_t)`` over its N episodes. The exact gradient comes from all trajectories of the MDP
+and the exact L-statistic of their returns. If the estimator is unbiased, each z-score (difference over standard error) is
+standard normal. For comparison, two rows use the gradient of the mean in place of that of CVaR.
 """
 
 import argparse
@@ -29,17 +28,17 @@ CREDITS = ("dense", "projected", "terminal")
 
 HORIZON, N_STATES, N_ACTIONS = 3, 3, 2
 START = 0
-# P(next state | state, action): the state of the row, left with the probability that the action gives
+# Probability of moving to the next state, by state and action
 LEAVE = np.array([[0.3, 0.8], [0.6, 0.2], [0.5, 0.9]])
-# reward = one of two payments by state and action, the second with probability RARE
-PAYMENT = np.array([[[1.0, 1.0], [2.0, -3.0]], [[0.0, 4.0], [1.5, 0.5]], [[-1.0, 3.0], [2.5, -2.5]]])
+# The two possible rewards by state and action; the second has probability RARE
+REWARD = np.array([[[1.0, 1.0], [2.0, -3.0]], [[0.0, 4.0], [1.5, 0.5]], [[-1.0, 3.0], [2.5, -2.5]]])
 RARE = 0.25
 
 
 class SmallMDP(gym.Env):
     """
-    Three states in a ring, two actions, three steps. A step stays or moves on, and makes one of two payments. The state is
-    observed, one-hot.
+    Three states in a ring, two actions, three steps. A step either stays or moves to the next state, and gives one of two
+    rewards. The observation is the one-hot state.
     """
 
     observation_space = spaces.Box(0.0, 1.0, (N_STATES,))
@@ -55,7 +54,7 @@ class SmallMDP(gym.Env):
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         rare = self.np_random.random() < RARE
-        reward = float(PAYMENT[self.state, action, int(rare)])
+        reward = float(REWARD[self.state, action, int(rare)])
         if self.np_random.random() < LEAVE[self.state, action]:
             self.state = (self.state + 1) % N_STATES
         self.n_steps += 1
@@ -69,7 +68,7 @@ class Trajectories(NamedTuple):
     :param states: shape (M, HORIZON)
     :param actions: shape (M, HORIZON)
     :param returns: shape (M,)
-    :param chance: probability of the environment's part, given the actions, shape (M,)
+    :param chance: product of the environment's transition and reward probabilities, shape (M,)
     """
 
     states: np.ndarray
@@ -80,26 +79,26 @@ class Trajectories(NamedTuple):
 
 def enumerate_trajectories() -> Trajectories:
     """
-    :return: every sequence of actions, moves and payments
+    :return: every sequence of actions, moves and rewards
     """
     rows: list[tuple[list[int], list[int], float, float]] = []
     for outcome in itertools.product(itertools.product(range(N_ACTIONS), (0, 1), (0, 1)), repeat=HORIZON):
-        state, total, chance = START, 0.0, 1.0
+        state, total, probability = START, 0.0, 1.0
         states: list[int] = []
         for action, moves, rare in outcome:
             states.append(state)
-            total += PAYMENT[state, action, rare]
-            chance *= RARE if rare else 1.0 - RARE
-            chance *= LEAVE[state, action] if moves else 1.0 - LEAVE[state, action]
+            total += REWARD[state, action, rare]
+            probability *= RARE if rare else 1.0 - RARE
+            probability *= LEAVE[state, action] if moves else 1.0 - LEAVE[state, action]
             state = (state + moves) % N_STATES
-        rows.append((states, [action for action, _, _ in outcome], total, chance))
+        rows.append((states, [action for action, _, _ in outcome], total, probability))
     return Trajectories(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def actor(model: OrderPPO) -> th.nn.Linear:
     """
     :param model: a model with a linear actor
-    :return: it
+    :return: the actor's layer
     """
     layer = model.policy.action_net
     assert isinstance(layer, th.nn.Linear)
@@ -149,16 +148,16 @@ def make_model(objective: ObjectiveLike, credit: str, k: float, n_episodes: int,
     :param objective: the objective
     :param credit: the credit
     :param k: sample size
-    :param n_episodes: episodes of a rollout, which are one group
-    :param seed: of policy and environments
-    :return: a model with a linear actor, a linear critic that knows nothing, and a learning rate of zero
+    :param n_episodes: episodes of a rollout, which form one group
+    :param seed: seed of policy and environments
+    :return: a model with a linear actor, an untrained linear critic and a learning rate of zero
     """
     model = OrderPPO(
         "MlpPolicy", DummyVecEnv([SmallMDP] * n_episodes), n_steps=HORIZON, batch_size=HORIZON * n_episodes, learning_rate=0.0,
         gamma=1.0, gae_lambda=1.0, objective=objective, credit=credit, k=k, group_size=n_episodes, seed=seed, device="cpu",
         policy_kwargs={"net_arch": [], "ortho_init": False},
     )  # fmt: skip
-    # some policy, far from uniform, and no bias: the weights are the logits
+    # A policy far from uniform, without bias: the weights are the logits
     with th.no_grad():
         actor(model).weight.copy_(th.tensor([[0.0, 0.0, 0.0], [0.8, -0.5, 0.2]]))
         actor(model).bias.zero_()
@@ -167,18 +166,18 @@ def make_model(objective: ObjectiveLike, credit: str, k: float, n_episodes: int,
 
 def sampled_gradients(model: OrderPPO, n_rollouts: int) -> np.ndarray:
     """
-    Gradient estimates from OrderPPO's own rollouts.
+    Gradient estimates from OrderPPO's rollouts.
 
     :param model: the model
     :param n_rollouts: number of estimates
-    :return: one in each row, shape (n_rollouts, N_STATES)
+    :return: one estimate per row, shape (n_rollouts, N_STATES)
     """
     _, callback = model._setup_learn(n_rollouts * HORIZON * model.n_envs)
     callback.on_training_start({}, {})
     buffer, rows = model.rollout_buffer, []
     for _ in range(n_rollouts):
         model.collect_rollouts(model.env, callback, buffer, HORIZON)  # type: ignore[arg-type]
-        # the scale of the value targets is taken out of the returns, the critic stays the baseline that it is
+        # Undo the scale of the value targets; the critic stays an arbitrary baseline
         scale = model.logger.name_to_value.get("train/reward_scale", 1.0)
         advantages = th.as_tensor(buffer.returns / scale - buffer.values)
         states = buffer.observations.argmax(-1)
@@ -190,7 +189,7 @@ def sampled_gradients(model: OrderPPO, n_rollouts: int) -> np.ndarray:
 def z_scores(estimates: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     :param estimates: independent estimates, shape (n, N_STATES)
-    :param exact: what their mean should be, shape (N_STATES,)
+    :param exact: their expected mean, shape (N_STATES,)
     :return: mean, standard error and z-score of each component, shape (N_STATES,) each
     """
     mean, error = estimates.mean(0), estimates.std(0, ddof=1) / np.sqrt(len(estimates))

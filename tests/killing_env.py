@@ -1,4 +1,4 @@
-"""An environment that kills processes, for the tests of the comparison's workers: ``killing_env:Killing-v0``."""
+"""``killing_env:Killing-v0``, an environment that kills processes, for the tests of the workers of ``compare``."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ import gymnasium as gym
 
 class Killing(gym.Wrapper):
     """
-    CartPole that, a number of times, kills the process it runs in or the worker that waits for that process.
+    CartPole that a number of times kills its own process, or the worker that waits for it.
 
-    :param log: file that receives the id of every process which trained here
+    :param log: file to which the id of every training process is written
     :param victim: ``"run"`` or ``"worker"``
-    :param times: number of processes that get killed
+    :param times: number of processes that are killed
     """
 
     def __init__(self, log: str, victim: str = "run", times: int = 0) -> None:
@@ -28,7 +28,7 @@ class Killing(gym.Wrapper):
             self.log.write_text(" ".join([*pids, str(os.getpid())]))
             if len(pids) < self.times:
                 os.kill(os.getpid() if self.victim == "run" else os.getppid(), signal.SIGKILL)
-                # Whoever lost its worker is ended from outside
+                # Without its worker, this process is ended
                 time.sleep(60)
         return super().step(action)
 

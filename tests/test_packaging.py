@@ -1,4 +1,4 @@
-"""What the files around the package promise: version, pins, commands, light imports, floors, no traces of one machine."""
+"""The files around the package (version, pins, commands, CI) and what its folders may import."""
 
 import ast
 import os
@@ -14,33 +14,46 @@ from typing import Any
 
 import pytest
 import setuptools
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from repository import ROOT
 
 import sb3_ordergrad
+from sb3_ordergrad.common.extras import install_hint
 
 PACKAGE = ROOT / "sb3_ordergrad"
-FOLDERS = (".ci", "benchmarks", "docs", "examples", "sb3_ordergrad", "tests", "zoo_hyperparams")
+FOLDERS = (".ci", ".github", "benchmarks", "docs", "examples", "sb3_ordergrad", "tests", "zoo_hyperparams")
 VERSION = (PACKAGE / "version.txt").read_text().strip()
 
-# Lower floors first; a room may import from the floors below its own, and from itself
-FLOORS: list[set[str]] = [
+# From the lowest layer up; a folder may import from itself and from the layers below its own
+LAYERS: list[set[str]] = [
     {"lstatistics"},
     {"common", "remac"},
     {"order_ppo", "order_a2c", "evaluation"},
     {"compare"},
     {"zoo"},
 ]
-# What a person runs: these rooms may know the environments
+# These may import the environments
 COMMANDS = {"compare", "zoo"}
-OPTIONAL_PACKAGES = {"matplotlib", "pandas", "seaborn", "rl_zoo3", "optuna", "requests", "dask", "distributed", "pygame"}
+OPTIONAL_PACKAGES = {
+    "matplotlib",
+    "pandas",
+    "seaborn",
+    "rl_zoo3",
+    "optuna",
+    "requests",
+    "dask",
+    "distributed",
+    "pygame",
+    "Box2D",
+}
 
 
 @pytest.fixture(scope="module")
 def setup_arguments() -> dict[str, Any]:
-    """The keyword arguments that setup.py hands to setuptools."""
+    """The keyword arguments of setuptools.setup in setup.py."""
     captured: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(setuptools, "setup", lambda **kwargs: captured.update(kwargs))
@@ -74,11 +87,12 @@ def requirements(setup_arguments: dict[str, Any]) -> list[Requirement]:
 
 
 def project_files() -> list[Path]:
-    """The files in the folders of the project and beside these, whether or not git is here to name them."""
+    """The files of the project, found without git."""
     inside = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
-    caches = re.compile(r"/(\.\w|__pycache__/)")
+    # Caches, the coverage of the tests that are running, and what a git worktree has in the place of a folder
+    others = re.compile(r"/(\.\w|__pycache__/)|^\.coverage|^\.git$")
     files = (path for path in (*ROOT.glob("*"), *inside) if path.is_file())
-    return [path for path in files if not caches.search(path.relative_to(ROOT).as_posix())]
+    return [path for path in files if not others.search(path.relative_to(ROOT).as_posix())]
 
 
 def test_version() -> None:
@@ -93,13 +107,13 @@ def test_setup_arguments(setup_arguments: dict[str, Any]) -> None:
     assert setup_arguments["version"] == VERSION
     assert setup_arguments["python_requires"] == ">=3.10"
     assert set(setup_arguments["package_data"]["sb3_ordergrad"]) == {"version.txt", "py.typed"}
-    rooms = {f"sb3_ordergrad.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
-    assert {"sb3_ordergrad", *rooms} <= set(setup_arguments["packages"])
+    folders = {f"sb3_ordergrad.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
+    assert {"sb3_ordergrad", *folders} <= set(setup_arguments["packages"])
     assert not [name for name in setup_arguments["packages"] if name.split(".")[0] != "sb3_ordergrad"]
     names = {canonicalize_name(Requirement(text).name) for text in setup_arguments["install_requires"]}
     assert {"stable-baselines3", "sb3-contrib", "gymnasium", "torch", "scipy", "tensorboard"} <= names
     assert not names & OPTIONAL_PACKAGES
-    assert {"tests", "plots", "zoo", "dask"} <= set(setup_arguments["extras_require"])
+    assert {"tests", "plots", "zoo", "dask", "box2d"} <= set(setup_arguments["extras_require"])
 
 
 def test_zoo_hyperparams_are_package_data(setup_arguments: dict[str, Any]) -> None:
@@ -109,6 +123,7 @@ def test_zoo_hyperparams_are_package_data(setup_arguments: dict[str, Any]) -> No
     assert setup_arguments["package_data"]["sb3_ordergrad.zoo_hyperparams"] == ["*.yml"]
 
 
+@pytest.mark.slow
 def test_wheel_holds_every_yaml_file(tmp_path: Path) -> None:
     # A copy, since setuptools leaves its files where it builds
     for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
@@ -147,7 +162,7 @@ def test_every_requirement_is_pinned_within_its_range(setup_arguments: dict[str,
 def test_commands() -> None:
     makefile = (ROOT / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY:(.*)$", makefile, flags=re.MULTILINE)
-    wanted = {"demo", "test", "bench", "lint", "type", "format", "clean"}
+    wanted = {"attack", "demo", "test", "pytest", "bench", "lint", "type", "format", "clean"}
     assert wanted <= set(phony.split())
     for target in phony.split():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
@@ -160,6 +175,23 @@ def test_commands() -> None:
 def test_no_registry_address(name: str) -> None:
     text = (ROOT / name).read_text()
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links|--trusted-host", text)
+
+
+def test_ci_runs_every_promised_python(setup_arguments: dict[str, Any]) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    job = workflow["jobs"]["test"]
+    prefix = "Programming Language :: Python :: 3."
+    promised = [text.rsplit(" ", 1)[1] for text in setup_arguments["classifiers"] if text.startswith(prefix)]
+    assert job["strategy"]["matrix"]["python-version"] == promised
+    assert "make test" in job["steps"][-1]["run"]
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        assert {"name", "description", "body"} <= set(yaml.safe_load(path.read_text()))
+
+
+def test_install_hint(setup_arguments: dict[str, Any]) -> None:
+    for extra in setup_arguments["extras_require"]:
+        assert install_hint(extra) == f'pip install -c constraints.txt ".[{extra}]"'
+    assert (ROOT / "constraints.txt").exists()
 
 
 def test_license_and_changelog() -> None:
@@ -193,43 +225,49 @@ def imported_modules(tree: ast.AST, package: list[str]) -> Iterator[str]:
             base = package[: len(package) + 1 - node.level] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield module
-            # `from sb3_ordergrad import envs` names the room only here
+            # `from sb3_ordergrad import envs` names the folder only here
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def room_of(module: str) -> str:
-    """The room of a module of ours (``sb3_ordergrad.common.groups`` -> ``common``), "" for the others."""
+def folder_of(module: str) -> str:
+    """The folder of a module of this package (``sb3_ordergrad.common.groups`` -> ``common``), "" for others."""
     parts = module.split(".")
     return parts[1] if parts[0] == "sb3_ordergrad" and len(parts) > 1 else ""
 
 
-def test_imports_run_downwards() -> None:
-    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-    wrong = []
+def sources() -> Iterator[tuple[str, str, list[str]]]:
+    """Path, folder and imported modules of each source of the package."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        room = parts[1]
-        if room == "__init__":
+        parts = path.relative_to(ROOT).parts
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        yield "/".join(parts), parts[1], list(imported_modules(tree, list(parts[:-1])))
+
+
+def test_imports_run_downwards() -> None:
+    layer = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
+    wrong = []
+    for path, folder, modules in sources():
+        if folder.endswith(".py"):
             continue
-        package = list(parts[:-1])
-        assert room == "envs" or room in floor, f"{path.name}: the room {room!r} has no floor in FLOORS"
-        for module in imported_modules(ast.parse(path.read_text(encoding="utf-8")), package):
-            other = room_of(module)
-            if other == room or (other not in floor and other != "envs"):
+        assert folder == "envs" or folder in layer, f"{path}: the folder {folder!r} is not in LAYERS"
+        for module in modules:
+            other = folder_of(module)
+            if other == folder or (other not in layer and other != "envs"):
                 continue
-            # envs stands apart: it knows nobody
-            allowed = room in COMMANDS if other == "envs" else room != "envs" and floor[other] < floor[room]
+            # envs imports no other folder
+            allowed = folder in COMMANDS if other == "envs" else folder != "envs" and layer[other] < layer[folder]
             if not allowed:
-                wrong.append(f"{'/'.join(parts)}.py imports {module}")
+                wrong.append(f"{path} imports {module}")
     assert not wrong, "\n".join(wrong)
 
 
-def test_lstatistics_knows_no_reinforcement_learning() -> None:
-    banned = {"stable_baselines3", "sb3_contrib", "gymnasium", "mujoco", *OPTIONAL_PACKAGES}
-    for path in sorted((PACKAGE / "lstatistics").rglob("*.py")):
-        package = list(path.relative_to(ROOT).parts[:-1])
-        modules = {module.split(".")[0] for module in imported_modules(ast.parse(path.read_text(encoding="utf-8")), package)}
-        assert not modules & banned, path.name
+def test_imports_that_have_no_place() -> None:
+    """Of RL libraries and optional packages in ``lstatistics``, and of ``unittest`` anywhere."""
+    rl = {"stable_baselines3", "sb3_contrib", "gymnasium", "mujoco", *OPTIONAL_PACKAGES}
+    for path, folder, modules in sources():
+        packages = {module.split(".")[0] for module in modules}
+        assert "unittest" not in packages, path
+        assert folder != "lstatistics" or not packages & rl, path
 
 
 def test_no_path_of_one_machine() -> None:

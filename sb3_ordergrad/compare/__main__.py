@@ -4,14 +4,18 @@ import signal
 import sys
 from types import FrameType
 
-from sb3_ordergrad.compare.cli import main
-
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    # What stops a job from outside (timeout, a scheduler) must end the worker processes too
+    # SIGTERM (timeout, a scheduler) must end the worker processes as Ctrl-C does
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(main())
+    try:
+        # The import takes seconds, in which a user may press Ctrl-C
+        from sb3_ordergrad.compare.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

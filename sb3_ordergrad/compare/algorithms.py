@@ -1,21 +1,25 @@
-"""The algorithms that can be compared, and options that are meant for one of them: ``remac.k:4``, ``remac.max``."""
+"""
+The registry of algorithms, for RL Zoo too (:mod:`sb3_ordergrad.zoo.registry`), and options for one of them: ``remac.k:4``,
+``remac.max``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sb3_ordergrad.compare.settings import RESERVED, constructor_parameters, load_class, parse_param, suggest
+from sb3_ordergrad.lstatistics import Objective, ObjectiveLike
 
 
 @dataclass(frozen=True)
 class Algorithm:
     """
-    What the comparison knows of an algorithm.
+    An algorithm of this package, or a baseline.
 
-    :param path: where its class lives
-    :param objectives: objectives it is trained on if none are named; empty for a baseline, which has no such parameter and
-        is trained once, on the mean
-    :param plain: the plain algorithm that ``objective="mean"`` reduces it to, if it does
+    :param path: its class, ``"module:Class"``, imported only when it is used
+    :param objectives: the objectives it is trained on by default; empty for a baseline, which has no such parameter and
+        maximises the mean
+    :param plain: key of the algorithm that it equals with ``objective="mean"``, if there is one
     """
 
     path: str
@@ -24,10 +28,11 @@ class Algorithm:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it has no objective to choose."""
+        """Whether it has no parameter ``objective``."""
         return not self.objectives
 
 
+# By the class name in lower case, the only spelling that RL Zoo's plots find
 ALGOS = {
     "orderppo": Algorithm("sb3_ordergrad.order_ppo:OrderPPO", ("mean", "cvar:0.25"), "ppo"),
     "ordera2c": Algorithm("sb3_ordergrad.order_a2c:OrderA2C", ("mean", "cvar:0.25"), "a2c"),
@@ -40,9 +45,13 @@ ALGOS = {
 BASELINE_OBJECTIVE = "mean"
 
 
-def is_mean(objective: str) -> bool:
-    """Whether this spells the mean."""
-    return objective.strip().lower() == BASELINE_OBJECTIVE
+def is_mean(objective: ObjectiveLike) -> bool:
+    """
+    Whether an objective is the mean, however it is written.
+
+    :raises ValueError: if it is no objective
+    """
+    return Objective(objective) == Objective(BASELINE_OBJECTIVE)
 
 
 def algorithm_class(algo: str) -> Any:
@@ -61,7 +70,7 @@ def check_algos(algos: Sequence[str]) -> None:
 
 def _split(option: str, item: str, algos: Sequence[str]) -> tuple[str, str]:
     """
-    The algorithm that an item names before its first dot ("" if it names none), and the rest.
+    The algorithm that an item names before its first dot ("" if there is none), and the rest.
 
     :raises ValueError: if it names an algorithm that is not compared
     """
@@ -77,10 +86,10 @@ def objectives_by_algorithm(items: Sequence[str] | None, algos: Sequence[str]) -
     """
     The objectives that each algorithm is trained on.
 
-    Items that begin with an algorithm's name are its own, and all it takes if there are any; otherwise it takes those without
-    a name, and without those its defaults. A baseline takes none of them.
+    ``remac.max`` applies to ReMAC alone. An algorithm takes the items with its name, or else those without a name, or else its
+    defaults. A baseline takes the mean.
 
-    :param items: e.g. ``["mean", "cvar:0.25", "remac.max"]``; ``None`` if nothing was asked for
+    :param items: e.g. ``["mean", "cvar:0.25", "remac.max"]``; ``None`` without the option
     :param algos: the algorithms
     :raises ValueError: if an item belongs to a baseline or to an algorithm that is not compared, or if no algorithm takes it
     """
@@ -100,10 +109,10 @@ def objectives_by_algorithm(items: Sequence[str] | None, algos: Sequence[str]) -
 
 def params_by_algorithm(items: Sequence[str], algos: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
-    The hyperparameters that ``--params`` gives to each algorithm.
+    The hyperparameters that ``--params`` sets for each algorithm.
 
-    ``remac.k:4`` goes to ReMAC alone and precedes ``k:4``, which goes to every algorithm whose constructor knows ``k``. What
-    describes environment and run, such as ``n_envs``, is known to all.
+    ``remac.k:4`` applies to ReMAC alone and overrides ``k:4``, which applies to every algorithm whose constructor has ``k``.
+    Settings of the environment and the run, such as ``n_envs``, apply to all.
 
     :param items: ``key:value`` or ``algo.key:value``
     :param algos: the algorithms

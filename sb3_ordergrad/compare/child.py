@@ -1,8 +1,8 @@
 """
-A run in a process of its own, ``python -m sb3_ordergrad.compare.child``: one that is killed takes no other along.
+A run in a process of its own, ``python -m sb3_ordergrad.compare.child``: if it is killed, the other runs go on.
 
 A thread of the command, or the worker of a cluster, starts the process and waits. If the process dies, it is started again; if
-whoever waits for it dies, the process ends.
+the one that waits dies, the process ends.
 """
 
 import os
@@ -15,16 +15,18 @@ import traceback
 from contextlib import suppress
 
 from sb3_ordergrad.compare import files
-from sb3_ordergrad.compare.run import ERROR_FILE, RunSpec, run_one
+from sb3_ordergrad.compare.run import run_one
+from sb3_ordergrad.compare.run_folder import ERROR
+from sb3_ordergrad.compare.spec import RunSpec
 
-# A run whose process was killed is tried again: memory may have been short for a moment. Not for ever: it may be its own doing
+# Memory may have been short for a moment, so a killed process is started again; not for ever, since the run may be the cause
 MAX_ATTEMPTS = 3
 FAILED = 1
 
 
 def try_run(spec: RunSpec) -> str | None:
     """
-    Run one; a failure is told rather than raised, since it must not end the other runs.
+    Execute a run; an error is returned, not raised, so that it does not end the other runs.
 
     :param spec: the run
     :return: the traceback, or ``None``
@@ -38,30 +40,31 @@ def try_run(spec: RunSpec) -> str | None:
 
 def run_in_child(spec: RunSpec) -> str | None:
     """
-    Run one in a process of its own; try again if the process dies.
+    Execute a run in a process of its own; try again if the process dies.
 
     :param spec: the run
     :return: why it failed, or ``None``
     """
-    error_file = spec.folder / ERROR_FILE
+    error_file = spec.folder / ERROR
     for _ in range(MAX_ATTEMPTS):
         status = _start_and_wait(spec)
         if status == 0:
             return None
         if status == FAILED:
-            return error_file.read_text() if error_file.exists() else "Its process could not start; what it said stands above."
+            return error_file.read_text() if error_file.exists() else "Its process ended with the error that is printed above."
     reason = f"signal {-status}" if status < 0 else f"exit status {status}"
     return f"Its process died {MAX_ATTEMPTS} times ({reason}); if memory is short, lower --n-jobs."
 
 
 def _start_and_wait(spec: RunSpec) -> int:
-    """The exit status of the process, minus the signal that ended it if one did."""
-    # What can be imported here can be imported there
+    """The exit status of the process, or minus the signal that ended it."""
+    # The process can import what this one can
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "sb3_ordergrad.compare.child"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, bufsize=0) as process:
+    # Inherited files are the standard streams and the lock of --out, which is then held until the last run has ended
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, bufsize=0, close_fds=False) as process:
         assert process.stdin is not None
-        # A process that is dead already has a status to tell
+        # A process that is dead already still has an exit status
         with suppress(BrokenPipeError):
             process.stdin.write(pickle.dumps(spec))
         # The pipe stays open: its end tells the process that nobody waits any more
@@ -69,25 +72,25 @@ def _start_and_wait(spec: RunSpec) -> int:
 
 
 def _end_with_parent() -> None:
-    # Not sys.stdin: its lock, held here, would trouble the end of the interpreter
+    # Not sys.stdin: its lock, held here, would block the end of the interpreter
     os.read(0, 1)
     os._exit(FAILED)
 
 
 def main() -> int:
     """
-    Do the run whose pickled :class:`RunSpec` comes through standard input.
+    Execute the run whose pickled :class:`~sb3_ordergrad.compare.spec.RunSpec` comes through standard input.
 
     :return: exit status: 0, or 1 if the run failed, with the traceback in ``error.txt`` of its folder
     """
-    # Ctrl-C goes to whoever waits, too, and is answered there
+    # Ctrl-C reaches the waiting process, too, which then ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     failure = try_run(spec)
     if failure is None:
         return 0
-    files.write_text(spec.folder / ERROR_FILE, failure)
+    files.write_text(spec.folder / ERROR, failure)
     return FAILED
 
 

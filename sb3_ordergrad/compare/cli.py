@@ -1,18 +1,22 @@
-"""Command line of the comparison: options, checks before anything is trained, and the order of events."""
+"""Command line of the comparison: its options, and the checks before anything is trained."""
 
 import argparse
+import importlib
 import itertools
+import math
 import os
+import re
 import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
 import gymnasium as gym
 
-from sb3_ordergrad.compare import settings
+from sb3_ordergrad.compare import files, settings
 from sb3_ordergrad.compare.algorithms import (
     ALGOS,
     algorithm_class,
@@ -21,19 +25,31 @@ from sb3_ordergrad.compare.algorithms import (
     objectives_by_algorithm,
     params_by_algorithm,
 )
+from sb3_ordergrad.compare.argument_types import check_types
 from sb3_ordergrad.compare.backends import BACKENDS, check_backend, check_cluster
-from sb3_ordergrad.compare.run import RunSpec, make_model
-from sb3_ordergrad.compare.study import OUTPUTS, check_out, check_pictures, run_all, steps_text, write_report
+from sb3_ordergrad.compare.execute import run_all
+from sb3_ordergrad.compare.report import COMMAND, OUTPUTS, Report, check_out, check_pictures, finished_runs, steps_text
+from sb3_ordergrad.compare.run import make_model
+from sb3_ordergrad.compare.run_folder import RunFolder
+from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.evaluation import SUMMARY
 
 T = TypeVar("T")
 
 DEFAULT_ENV = "FragileHalfCheetah-v0"
 DEFAULT_SEEDS = 3
-# The shorter setting of `--demo`: what it takes to see the difference in a few minutes on two cores
+# Enough to see the difference between the objectives after a few minutes on two cores
 DEMO_STEPS = 600_000
 DEMO_SEEDS = 2
 MIN_EVAL_EPISODES = max(k or 1 for _, k in SUMMARY.values())
+# The range of NumPy's seeds
+MAX_SEED = 2**32 - 1
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return Path(text)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -41,9 +57,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sb3_ordergrad.compare",
         description="Train objectives side by side, evaluate fresh episodes, and write tables and pictures of the returns. "
-        "Interrupt it at any time: the same command continues with the runs that are not finished.",
+        "It can be interrupted: the same command continues with the runs that are not finished.",
     )
-    parser.add_argument("--algos", nargs="+", default=["orderppo"], help=f"of {', '.join(ALGOS)}")
+    parser.add_argument("--algos", nargs="+", default=["orderppo"], help=f"one or more of {', '.join(ALGOS)}")
     parser.add_argument("--env", default=DEFAULT_ENV, help="environment id (%(default)s)")
     defaults = "; ".join(f"{algo}: {' '.join(item.objectives)}" for algo, item in ALGOS.items() if not item.is_baseline)
     parser.add_argument(
@@ -53,10 +69,10 @@ def make_parser() -> argparse.ArgumentParser:
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", type=int, help=f"number of training seeds, 0 to N - 1 ({DEFAULT_SEEDS})")
     seeds.add_argument("--seed-list", type=int, nargs="+", help="these training seeds instead")
-    parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time (%(default)s, the cores)")
+    parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (%(default)s, the cores)")
     parser.add_argument("--backend", choices=BACKENDS, default="local", help="this machine or a cluster (%(default)s)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask scheduler, such as tcp://10.0.0.1:8786")
-    parser.add_argument("--out", type=Path, help="folder of the results (results, with --demo results/demo)")
+    parser.add_argument("--out", type=_folder, help="folder of the results (results, with --demo results/demo)")
     parser.add_argument(
         "--params",
         nargs="+",
@@ -65,9 +81,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="hyperparameters for all algorithms that know them, remac.k:4 for remac alone",
     )
     parser.add_argument("--return-to-date", choices=["yes", "no", "config"], default="config", help="override the wrapper")
-    parser.add_argument("--conf-dir", type=Path, help="folder with <algo>.yml instead of the package's")
-    parser.add_argument("--eval-episodes", type=int, default=400, help="fresh episodes a policy (%(default)s)")
-    parser.add_argument("--deterministic", action="store_true", help="evaluate the mode of the policy, not its samples")
+    parser.add_argument("--conf-dir", type=_folder, help="folder with <algo>.yml instead of the package's")
+    parser.add_argument("--eval-episodes", type=int, default=400, help="evaluation episodes per policy (%(default)s)")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="evaluate the mode of the policy instead of sampled actions"
+    )
     parser.add_argument("--demo", action="store_true", help=f"{DEMO_SEEDS} seeds of {DEMO_STEPS:,} steps: a few minutes")
     return parser
 
@@ -77,37 +95,48 @@ def _unique(items: Iterable[T]) -> list[T]:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    for name, value, least in (
-        ("--seeds", args.seeds, 1),
-        ("--seed-list", min(args.seed_list or [0]), 0),
-        ("--n-jobs", args.n_jobs, 1),
-        ("--eval-episodes", args.eval_episodes, MIN_EVAL_EPISODES),
-        ("--steps", args.steps, 1),
+    for name, value, least, most in (
+        ("--seeds", args.seeds, 1, MAX_SEED),
+        ("--seed-list", min(args.seed_list or [0]), 0, MAX_SEED),
+        ("--seed-list", max(args.seed_list or [0]), 0, MAX_SEED),
+        ("--n-jobs", args.n_jobs, 1, math.inf),
+        ("--eval-episodes", args.eval_episodes, MIN_EVAL_EPISODES, math.inf),
+        ("--steps", args.steps, 1, math.inf),
     ):
         # Written so that NaN is refused as well
-        if value is not None and not value >= least:
-            raise ValueError(f"{name} {value:g} must be a number >= {least}: raise it.")
+        if value is not None and not least <= value <= most:
+            limits = f">= {least}" if most == math.inf else f"in {least} ... {most}"
+            raise ValueError(f"{name} {value:g} must be a number {limits}.")
     if args.steps is not None and not args.steps.is_integer():
-        raise ValueError(f"--steps {args.steps} must be a whole number >= 1, such as 1e6: round it.")
+        raise ValueError(f"--steps {args.steps} must be a whole number >= 1, such as 1e6.")
     check_backend(args.backend, args.scheduler)
     check_algos(args.algos)
-    # "package:Env-v0" is imported when it is made, as gymnasium does
-    if ":" not in args.env:
-        try:
-            gym.spec(args.env)
-        except gym.error.Error as error:
-            raise ValueError(f"--env {args.env} is unknown: {settings.suggest(args.env, list(gym.registry))}") from error
+    _check_env(args.env)
+
+
+def _check_env(env_id: str) -> None:
+    # As gymnasium does, "package:Env-v0" imports the package, which registers the environment
+    package, _, name = env_id.rpartition(":")
+    try:
+        if package:
+            importlib.import_module(package)
+    except Exception as error:
+        raise ValueError(f"--env {env_id}: cannot import '{package}' ({type(error).__name__}: {error}).") from error
+    try:
+        gym.spec(name)
+    except gym.error.Error as error:
+        raise ValueError(f"--env {env_id} is unknown: {settings.suggest(name, list(gym.registry))}") from error
 
 
 def _run_steps(algo: str, args: argparse.Namespace) -> int:
-    """Steps of every run of an algorithm: what was asked for, else what its YAML file says."""
+    """Steps of every run of an algorithm: those of the option, else those of its YAML file."""
     if args.steps is not None:
         return int(args.steps)
     if args.demo:
         return DEMO_STEPS
     steps = settings.load_settings(algo, args.env, args.conf_dir).get("n_timesteps")
     if steps is None:
-        raise ValueError(f"{algo}.yml names no n_timesteps for {args.env}: say how long to train with --steps.")
+        raise ValueError(f"{algo}.yml has no n_timesteps for {args.env}: say how long to train with --steps.")
     return int(float(steps))
 
 
@@ -115,8 +144,8 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     """
     The runs that the options ask for.
 
-    Where an algorithm on the ``mean`` is a plain one, it takes that one's settings (``ppo.yml``), a baseline that can be tuned
-    on its own, and is trained for as many steps as on its other objectives. All other runs take ``<algo>.yml``.
+    An algorithm that is a plain one on the ``mean`` then takes the settings of the plain one (``ppo.yml``), so that the
+    baseline can be tuned separately, and is trained for as many steps as on its other objectives.
 
     :param args: parsed options
     :raises ValueError: if an option is out of range or unknown
@@ -126,10 +155,10 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     seeds = _unique(args.seed_list or range(n_seeds))
     out = str(args.out or ("results/demo" if args.demo else "results"))
     algos = _unique(args.algos)
-    objectives = objectives_by_algorithm(args.objectives, algos)
+    objectives = objectives_by_algorithm([item.strip() for item in args.objectives or ()] or None, algos)
     params = params_by_algorithm(args.params, algos)
     specs = []
-    # Seeds outermost: an interrupted comparison holds every objective for the seeds it got to
+    # Seeds outermost: after an interruption every objective has the same seeds
     for seed, algo in itertools.product(seeds, algos):
         for objective in objectives[algo]:
             source = (ALGOS[algo].plain if is_mean(objective) else None) or algo
@@ -138,6 +167,7 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
                 entry.pop(key, None)
             entry = settings.override_return_to_date(entry, args.return_to_date)
             settings.check_settings(entry, algorithm_class(algo))
+            check_types(settings.constructor_kwargs(entry), algorithm_class(algo))
             steps = _run_steps(algo, args)
             specs.append(RunSpec(algo, args.env, objective, seed, steps, entry, args.eval_episodes, args.deterministic, out))
     return specs
@@ -145,22 +175,54 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
 
 def check_runs(specs: Sequence[RunSpec]) -> None:
     """
-    Build the model of every algorithm and objective once, so that what it refuses is known before hours of training.
+    Build the model of every algorithm and objective once, so that bad settings are reported before hours of training.
 
-    :raises ValueError: as the algorithm, the environment or a wrapper raises it
+    :param specs: the runs
+    :raises ValueError: if the environment, a wrapper or the algorithm raises any error
     """
     seen = set()
     for spec in specs:
-        if (spec.algo, spec.objective) in seen or spec.is_trained():
+        if (spec.algo, spec.objective) in seen or RunFolder(spec).is_trained():
             continue
         seen.add((spec.algo, spec.objective))
         try:
             model, _ = make_model(spec)
-        except (TypeError, AssertionError) as error:
-            raise ValueError(f"{spec.algo} with {spec.objective} on {spec.env_id} cannot be built: {error}") from error
+        except Exception as error:
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"{spec.algo} with {spec.objective} on {spec.env_id} cannot be built: {reason}") from error
         env = model.get_env()
         if env is not None:
             env.close()
+
+
+def _open_out(out: Path, stack: ExitStack) -> None:
+    """Create the folder of the results and lock it."""
+    try:
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+        stack.enter_context(files.locked(out))
+    except OSError as error:
+        raise ValueError(f"--out {out} cannot be written ({error}): choose another folder.") from error
+    for name in OUTPUTS:
+        for leftover in out.glob(f".{Path(name).stem}-*.tmp{Path(name).suffix}"):
+            leftover.unlink(missing_ok=True)
+
+
+def _write_report(specs: Sequence[RunSpec], out: Path, command: str, seconds: float, failures: Sequence[str]) -> bool:
+    """Print the table and the failures, then write the files; whether that succeeded."""
+    runs = finished_runs(specs)
+    report = Report(runs, command, seconds) if runs else None
+    if report is not None:
+        print(f"\n{report.text}", flush=True)
+    for failure in failures:
+        print(f"\nThis run failed; the same command tries it again: {failure}", file=sys.stderr)
+    if report is not None:
+        try:
+            report.write(out)
+        except (OSError, ValueError) as error:
+            print(f"\nThe report could not be written to {out}: {error}. The same command tries it again.", file=sys.stderr)
+            return False
+        print(f"Pictures, every seed and every return: {', '.join(OUTPUTS)} in {out}")
+    return not failures
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,35 +230,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param argv: the options; those of the process if ``None``
-    :return: exit status: 0, 1 if a run failed, 130 if interrupted
+    :return: exit status: 0, 1 if a run failed or the report could not be written, 130 if interrupted; bad options exit with 2
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = make_parser()
-    args = parser.parse_args(arguments)
+    # argparse takes "-gini" for an option, " -gini" for a value; the only option with a single dash is -h
+    args = parser.parse_args([f" {item}" if re.match("-[^-]", item) and item != "-h" else item for item in arguments])
     start = time.monotonic()
-    try:
-        specs = plan(args)
-        out = Path(specs[0].out)
-        check_out(out)
-        check_pictures()
-        check_runs(specs)
-        out.mkdir(parents=True, exist_ok=True)
-        if args.backend == "dask":
-            check_cluster(args.scheduler, out)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    n_done = sum(spec.is_done() for spec in specs)
-    print(f"{len(specs)} runs of {steps_text(specs)} on {specs[0].env_id}, {n_done} already done in {out}", flush=True)
-    try:
-        failures = run_all(specs, args.n_jobs, args.backend, args.scheduler)
-        if any(spec.is_done() for spec in specs):
-            command = shlex.join(["python", "-m", "sb3_ordergrad.compare", *arguments])
-            print("\n" + write_report(specs, out, command, time.monotonic() - start))
-            print(f"Pictures, every seed and every return: {', '.join(OUTPUTS)} in {out}")
-    except KeyboardInterrupt:
-        n_done = sum(spec.is_done() for spec in specs)
-        print(f"\nInterrupted: {n_done} of {len(specs)} runs are finished and kept; the same command continues.", flush=True)
-        return 130
-    for failure in failures:
-        print(f"\nThis run failed; the same command tries it again: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    specs: list[RunSpec] = []
+    with ExitStack() as stack:
+        try:
+            specs = plan(args)
+            out = Path(specs[0].out)
+            check_out(out)
+            check_pictures()
+            check_runs(specs)
+            _open_out(out, stack)
+            if args.backend == "dask":
+                check_cluster(args.scheduler, out)
+            n_done = len(finished_runs(specs))
+            print(f"{len(specs)} runs of {steps_text(specs)} on {specs[0].env_id}, {n_done} already done in {out}", flush=True)
+        except (ValueError, OSError, RecursionError) as error:
+            parser.error(str(error))
+        except KeyboardInterrupt:
+            print("\nInterrupted before the first run.", flush=True)
+            return 130
+        try:
+            failures = run_all(specs, args.n_jobs, args.backend, args.scheduler)
+            command = shlex.join([*COMMAND, *arguments])
+            return 0 if _write_report(specs, out, command, time.monotonic() - start, failures) else 1
+        except KeyboardInterrupt:
+            n_done = len(finished_runs(specs))
+            print(
+                f"\nInterrupted: {n_done} of {len(specs)} runs are finished and kept; the same command continues.", flush=True
+            )
+            return 130

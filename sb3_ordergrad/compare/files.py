@@ -1,4 +1,4 @@
-"""Files that are complete or absent, and where a result came from."""
+"""Files that are complete or absent, the lock of a results folder, and where a result came from."""
 
 import csv
 import importlib.metadata
@@ -6,23 +6,35 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+try:
+    import fcntl
+except ImportError:
+    # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".compare.lock"
+# After a kill, the processes of the runs end a moment later than the command that holds the lock with them
+LOCK_SECONDS = 5.0
 PACKAGES = ("sb3_ordergrad", "stable_baselines3", "torch", "gymnasium", "mujoco", "numpy")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """
-    A temporary path beside ``path`` that replaces it at the end, so that no reader ever sees half a file.
+    A temporary path beside ``path`` that replaces it at the end, so that a reader never sees half a file.
 
-    :param path: the file to write; its folder is made
+    :param path: the file to write; its folder is created
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: what writes the file may go by it
+    # The suffix stays last, since the format of a picture depends on it
     temporary = path.with_name(f".{path.stem}-{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -46,7 +58,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file, or ``None`` if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -58,10 +70,55 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         writer.writerows(rows)
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file by column name."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def read_columns(path: Path, *names: str) -> list[np.ndarray]:
+    """
+    Columns of a CSV file of numbers.
+
+    :param path: a file from :func:`write_csv`
+    :param names: names of the columns
+    :return: one array a column, float64, shape ``(n_rows,)``
+    :raises ValueError: if the file is cut off, a column is missing or a field is not a number
+    """
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        raise ValueError(f"{path} is cut off in its last line.")
+    header, *rows = csv.reader(text.splitlines())
+    table = np.array(rows, dtype=np.float64).reshape(-1, len(header))
+    return [table[:, header.index(name)] for name in names]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """
+    Keep other commands out of a folder until this process and its children have ended.
+
+    The lock (``flock``) is released by the operating system, also after a kill. On Windows and on file systems without such
+    locks, there is none.
+
+    :param folder: the folder
+    :raises ValueError: if another command holds the lock for :data:`LOCK_SECONDS`
+    """
+    with (folder / LOCK).open("a+") as file:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    file.seek(0)
+                    holder = file.read()
+                    raise ValueError(
+                        f"--out {folder} is in use by another command ({holder}): wait for its end or choose another folder."
+                    ) from None
+                time.sleep(0.1)
+            except OSError:
+                break
+        os.set_inheritable(file.fileno(), True)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
 
 
 def package_versions() -> dict[str, str]:

@@ -4,17 +4,20 @@ import ast
 import difflib
 import importlib
 import inspect
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import torch as th
 import yaml  # type: ignore[import-untyped]
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+
+from sb3_ordergrad.compare.literals import parse_literal
 
 RETURN_TO_DATE = "sb3_ordergrad.envs.ReturnToDate"
 # Entries that describe the environment and the run; all others go to the constructor of the algorithm
@@ -30,15 +33,27 @@ UNSUPPORTED = (
 )
 OWN_OPTIONS = {"objective": "--objectives", "seed": "--seeds", "n_timesteps": "--steps", "env": "--env"}
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+# Dictionaries, which a YAML file may write as Python text
+DICTIONARIES = ("policy_kwargs", "rollout_buffer_kwargs", "replay_buffer_kwargs", "env_kwargs")
 
 
-def load_class(path: str) -> Any:
-    """The object at ``"package.module:Name"`` or ``"package.module.Name"``."""
+def load_class(path: str, parent: type = object) -> Any:
+    """
+    Import a class.
+
+    :param path: ``"package.module:Name"`` or ``"package.module.Name"``
+    :param parent: the class must be derived from this one
+    :raises ValueError: if the module cannot be imported or holds no such class
+    """
     module, _, name = path.replace(":", ".").rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = getattr(importlib.import_module(module), name)
+    # Whatever the module raises
+    except Exception as error:
         raise ValueError(f"Cannot import '{path}' ({error}): give the full name, such as '{RETURN_TO_DATE}'.") from error
+    if not (isinstance(found, type) and issubclass(found, parent)):
+        raise ValueError(f"'{path}' must be a class derived from {parent.__module__}.{parent.__name__}: name another.")
+    return found
 
 
 def suggest(name: str, known: Sequence[str]) -> str:
@@ -68,25 +83,65 @@ def load_settings(algo: str, env_id: str, conf_dir: Path | None = None) -> dict[
     :param env_id: the environment
     :param conf_dir: folder of the YAML files; those of the package if ``None``
     :return: the entry as it stands in the file
-    :raises ValueError: if there is no such file or entry, or the entry asks for what is not supported here
+    :raises ValueError: if there is no such file or entry, or its content is invalid; the message names the file
     """
     path = (conf_dir or hyperparameter_folder()) / f"{algo}.yml"
     if not path.is_file():
         raise ValueError(f"There is no file '{path}': name the folder that holds {algo}.yml with --conf-dir.")
-    entries = yaml.safe_load(path.read_text()) or {}
-    for key in (env_id, "default"):
+    try:
+        entries = yaml.safe_load(path.read_text()) or {}
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path} must map environments to their settings, it holds {type(entries).__name__}: see {algo}.yml.")
+    # gymnasium's "package:Env-v0" is the environment Env-v0
+    for key in (env_id, env_id.rpartition(":")[2], "default"):
         if key in entries:
-            return dict(entries[key] or {})
+            entry, where = entries[key] or {}, f"{path}, entry '{key}': "
+            if not isinstance(entry, dict):
+                raise ValueError(f"{where}it must map names of settings to values, got {entry!r}.")
+            check_json(entry, where)
+            check_counts(entry, where)
+            return dict(entry)
     raise ValueError(f"{path.name} has no entry for '{env_id}' and no entry 'default': add one of them.")
+
+
+def check_counts(settings: Mapping[str, Any], where: str = "") -> None:
+    """
+    :param settings: an entry of a YAML file
+    :param where: beginning of the message
+    :raises ValueError: if ``n_envs`` is not a whole number >= 1 or ``n_timesteps`` is not a number >= 1
+    """
+    n_envs, steps = settings.get("n_envs", 1), settings.get("n_timesteps", 1)
+    if not isinstance(n_envs, int) or isinstance(n_envs, bool) or n_envs < 1:
+        raise ValueError(f"{where}n_envs = {n_envs!r} must be a whole number >= 1.")
+    try:
+        is_valid = 1 <= float(steps) < math.inf
+    except (OverflowError, TypeError, ValueError):
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"{where}n_timesteps = {steps!r} must be a number >= 1, such as 1e6.")
+
+
+def check_json(value: Any, where: str) -> None:
+    """
+    :param value: settings, which the record of a run keeps as JSON
+    :param where: beginning of the message
+    :raises ValueError: if a part of it has no form in JSON, such as a date or a set
+    """
+    try:
+        json.dumps(value, sort_keys=True)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}{error}; use numbers, strings, lists and mappings with names as keys.") from error
 
 
 def parse_param(item: str) -> tuple[str, Any]:
     """
-    A hyperparameter in RL Zoo's spelling ``key:value``; the value is a Python literal, anything else is a string.
+    A hyperparameter in RL Zoo's form ``key:value``, where a value that is not a Python literal is a string.
 
     :param item: e.g. ``"gamma:1.0"`` or ``"credit:terminal"``
     :return: key and value
-    :raises ValueError: if the item has no colon or names something that has an option of its own
+    :raises ValueError: if the item has no colon, the key has an option of its own, or the value has no form in JSON
     """
     key, colon, value = item.partition(":")
     if not (key and colon and value):
@@ -94,14 +149,16 @@ def parse_param(item: str) -> tuple[str, Any]:
     if key in OWN_OPTIONS:
         raise ValueError(f"--params got '{item}': use {OWN_OPTIONS[key]} for that.")
     try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+        parsed = ast.literal_eval(value)
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         return key, value
+    check_json(parsed, f"--params got '{item}': ")
+    return key, parsed
 
 
 def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
     """
-    RL Zoo's ways to name wrappers (a string, ``{name: kwargs}``, or a list of these) as a list of (name, kwargs).
+    RL Zoo's forms of wrappers (a name, ``{name: kwargs}``, or a list of these) as a list of (name, kwargs).
 
     :raises ValueError: for anything else
     """
@@ -110,7 +167,7 @@ def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
     if isinstance(env_wrapper, str):
         return [(env_wrapper, {})]
     if isinstance(env_wrapper, Mapping) and len(env_wrapper) == 1:
-        return [(str(name), dict(kwargs or {})) for name, kwargs in env_wrapper.items()]
+        return [(str(name), _dictionary(env_wrapper, name)) for name in env_wrapper]
     if isinstance(env_wrapper, Sequence):
         return [pair for item in env_wrapper for pair in wrapper_list(item)]
     raise ValueError(f"env_wrapper = {env_wrapper!r}: use 'module.Class', {{'module.Class': {{...}}}} or a list of these.")
@@ -118,7 +175,7 @@ def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
 
 def override_return_to_date(settings: Mapping[str, Any], choice: str) -> dict[str, Any]:
     """
-    Settings with the wrapper ``ReturnToDate`` added (``yes``), taken out (``no``) or left as they are (``config``).
+    Settings with the wrapper ``ReturnToDate`` added (``yes``), removed (``no``) or unchanged (``config``).
     """
     wrappers = wrapper_list(settings.get("env_wrapper"))
     if choice == "no":
@@ -126,12 +183,12 @@ def override_return_to_date(settings: Mapping[str, Any], choice: str) -> dict[st
     elif choice == "yes" and all(name != RETURN_TO_DATE for name, _ in wrappers):
         wrappers.append((RETURN_TO_DATE, {}))
     others = {key: value for key, value in settings.items() if key != "env_wrapper"}
-    # one spelling for the same environment, so that its runs are found again whatever the option says
+    # One form for equal wrappers: it decides the folder of the run
     return {**others, "env_wrapper": [{name: kwargs} for name, kwargs in wrappers]} if wrappers else others
 
 
 def constructor_parameters(algo_class: Callable[..., Any]) -> list[str]:
-    """Names that the constructor accepts, those of its parents included where it takes ``**kwargs``."""
+    """Names of the constructor's parameters, with those of its parents where it takes ``**kwargs``."""
     names: dict[str, None] = {}
     for cls in inspect.getmro(algo_class):  # type: ignore[arg-type]
         if "__init__" not in vars(cls):
@@ -145,7 +202,7 @@ def constructor_parameters(algo_class: Callable[..., Any]) -> list[str]:
 
 def check_settings(settings: Mapping[str, Any], algo_class: Callable[..., Any]) -> None:
     """
-    :raises ValueError: if an entry is unknown to the algorithm, not supported here or out of range
+    :raises ValueError: if a setting is unknown to the algorithm, not supported here or invalid
     """
     known = [*RESERVED, *constructor_parameters(algo_class)]
     for key, value in settings.items():
@@ -153,57 +210,73 @@ def check_settings(settings: Mapping[str, Any], algo_class: Callable[..., Any]) 
             raise ValueError(f"The setting '{key}' = {value!r} is not supported by this command: leave it out.")
         if key not in known and key not in UNSUPPORTED:
             raise ValueError(f"Unknown hyperparameter '{key}' for {algo_class.__name__}: {suggest(key, known)}")
-    n_envs = settings.get("n_envs", 1)
-    if not isinstance(n_envs, int) or n_envs < 1:
-        raise ValueError(f"n_envs = {n_envs!r} must be a whole number >= 1.")
-    wrapper_list(settings.get("env_wrapper"))
+    check_counts(settings)
+    policy = settings.get("policy", "MlpPolicy")
+    if not isinstance(policy, str):
+        raise ValueError(f"policy = {policy!r} must be the name of a policy, such as 'MlpPolicy'.")
+    for name, _ in wrapper_list(settings.get("env_wrapper")):
+        load_class(name, gym.Wrapper)
+    for key in DICTIONARIES:
+        _dictionary(settings, key)
     normalize_kwargs(settings)
+    constructor_kwargs(settings)
 
 
-def evaluate_text(value: Any) -> Any:
-    """A string such as ``"dict(net_arch=[64], activation_fn=nn.ReLU)"`` as the object it stands for, as RL Zoo does."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return eval(value, {"__builtins__": {}, "dict": dict, "nn": th.nn, "th": th, "torch": th})
-    except Exception as error:
-        raise ValueError(f"Cannot evaluate '{value}' ({error}): write it as Python, e.g. dict(net_arch=[64, 64]).") from error
+def _dictionary(settings: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """
+    A setting that holds keywords: a mapping, ``None``, or Python text such as ``"dict(net_arch=[64])"``.
+
+    :raises ValueError: for anything else
+    """
+    value = settings.get(key)
+    parsed = parse_literal(value) if isinstance(value, str) else value
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, Mapping) or not all(isinstance(name, str) for name in parsed):
+        raise ValueError(f"{key} = {value!r} must be a mapping of names to values, such as dict(net_arch=[64, 64]).")
+    return dict(parsed)
 
 
 def normalize_kwargs(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     Keywords of ``VecNormalize`` (the discount is the algorithm's), or ``None`` without normalisation.
+
+    :raises ValueError: if ``normalize`` is neither a boolean nor a mapping, nor such a value as text
     """
-    normalize = evaluate_text(settings.get("normalize", False)) or None
-    if normalize is None:
+    normalize = settings.get("normalize")
+    if isinstance(normalize, str):
+        normalize = parse_literal(normalize)
+    if normalize is None or normalize is False:
         return None
-    kwargs = {} if normalize is True else dict(normalize)
+    kwargs = {} if normalize is True else _dictionary({"normalize": normalize}, "normalize")
     gamma = settings.get("gamma")
     return kwargs if gamma is None or "gamma" in kwargs else {**kwargs, "gamma": gamma}
 
 
 def _read_schedule(key: str, text: str) -> float | LinearSchedule:
-    """``lin_x`` falls from x to 0 over the training; YAML reads 3e-4 without a dot as a string."""
+    """``lin_x`` decreases from x to 0 during training; YAML reads 3e-4, without a dot, as a string."""
     try:
         value = float(text.removeprefix("lin_"))
     except ValueError:
-        raise ValueError(f"{key} = {text!r} must be a number or lin_ and a number, such as 3e-4 or lin_3e-4.") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{key} = {text!r} must be a number or lin_ and a number, such as 3e-4 or lin_3e-4.")
     return LinearSchedule(value, 0.0, 1.0) if text.startswith("lin_") else value
 
 
 def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Keywords of the algorithm: all that is not reserved, with ``lin_x`` schedules and dictionaries in text resolved and a
-    ``train_freq`` such as ``[1, "episode"]`` as the tuple that SB3 wants, which YAML does not have.
+    Keywords of the algorithm's constructor: all settings that are not reserved, with schedules (``lin_x``) and dictionaries
+    read from text, and ``train_freq`` such as ``[1, "episode"]`` as a tuple, which YAML does not have.
     """
     kwargs = {key: value for key, value in settings.items() if key not in (*RESERVED, *UNSUPPORTED)}
     for key in SCHEDULES:
         value = kwargs.get(key)
         if isinstance(value, str):
             kwargs[key] = _read_schedule(key, value)
-    for key in ("policy_kwargs", "rollout_buffer_kwargs", "replay_buffer_kwargs"):
-        if key in kwargs:
-            kwargs[key] = evaluate_text(kwargs[key])
+    for key in DICTIONARIES:
+        if kwargs.get(key) is not None:
+            kwargs[key] = _dictionary(kwargs, key)
     if isinstance(kwargs.get("train_freq"), list):
         kwargs["train_freq"] = tuple(kwargs["train_freq"])
     return kwargs
@@ -211,21 +284,21 @@ def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_env(env_id: str, settings: Mapping[str, Any], n_envs: int, seed: int) -> VecEnv:
     """
-    Environments in one process, each ``Monitor`` inside the wrappers so that returns stay raw; without ``VecNormalize``.
+    Environments in one process, without ``VecNormalize``. Their ``Monitor`` is inside the wrappers, so that returns are raw.
 
     :param env_id: the environment
     :param settings: an entry of a YAML file
     :param n_envs: number of environments
     :param seed: environment i is seeded with ``seed + i``
     """
-    wrappers = [(load_class(name), kwargs) for name, kwargs in wrapper_list(settings.get("env_wrapper"))]
+    wrappers = [(load_class(name, gym.Wrapper), kwargs) for name, kwargs in wrapper_list(settings.get("env_wrapper"))]
 
     def wrap(env: gym.Env) -> gym.Env:
         for wrapper, kwargs in wrappers:
             env = wrapper(env, **kwargs)
         return env
 
-    env_kwargs = evaluate_text(settings.get("env_kwargs")) or {}
+    env_kwargs = _dictionary(settings, "env_kwargs")
     return make_vec_env(env_id, n_envs, seed=seed, wrapper_class=wrap, env_kwargs=env_kwargs, vec_env_cls=DummyVecEnv)
 
 
@@ -240,7 +313,7 @@ def make_model(
     :param settings: an entry of a YAML file
     :param seed: of the model and the environments
     :param kwargs: further arguments of the constructor
-    :return: the model and its normalisation, if it has one
+    :return: the model and its ``VecNormalize``, if it has one
     """
     env = make_env(env_id, settings, settings.get("n_envs", 1), seed)
     normalize = normalize_kwargs(settings)

@@ -1,8 +1,9 @@
-"""L-statistic objectives (CVaR, VaR, median, max@K, ...) and their estimators; NumPy, SciPy and torch alone."""
+"""L-statistic objectives (CVaR, VaR, median, max@K, ...) and their estimators; needs NumPy, SciPy and torch only."""
 
+from sb3_ordergrad.lstatistics.certified import sign_certified_weights, sign_radii
 from sb3_ordergrad.lstatistics.estimators import LStatistic
-from sb3_ordergrad.lstatistics.exact import ExactLStatistic, exact_lstatistic
-from sb3_ordergrad.lstatistics.groups import grouped_advantages
+from sb3_ordergrad.lstatistics.exact import ExactLStatistic, exact_advantages, exact_lstatistic
+from sb3_ordergrad.lstatistics.grouped import grouped_advantages
 from sb3_ordergrad.lstatistics.influence import GroupInfluence
 from sb3_ordergrad.lstatistics.objectives import (
     Objective,
@@ -18,9 +19,12 @@ __all__ = [
     "LStatistic",
     "Objective",
     "ObjectiveLike",
+    "exact_advantages",
     "exact_lstatistic",
     "grouped_advantages",
     "interpolate_objective",
     "parse_objective",
     "rank_weights",
+    "sign_certified_weights",
+    "sign_radii",
 ]

@@ -1,8 +1,7 @@
 """
-The L-statistic of a group of returns: its value, and what each member contributed to it.
+The L-statistic of a group of returns: its value, and the advantage of each member.
 
-Source: OrderGrad (arXiv 2606.06096); MaxPO (arXiv 2606.06080) and PKPO (arXiv 2505.15201) are its relatives for the maximum.
-All methods run in torch; a NumPy array is wrapped on the way in (without a copy) and comes back as float64.
+Source: OrderGrad (arXiv 2606.06096); MaxPO (arXiv 2606.06080) and PKPO (arXiv 2505.15201) for the maximum.
 """
 
 import math
@@ -13,12 +12,12 @@ from typing import TypeVar
 import numpy as np
 import torch as th
 
+from sb3_ordergrad.lstatistics.combinatorics import collapse
 from sb3_ordergrad.lstatistics.objectives import ObjectiveLike, check_k, parse_objective
-from sb3_ordergrad.lstatistics.tables import collapse
 
 ArrayT = TypeVar("ArrayT", np.ndarray, th.Tensor)
 
-# groups up to this size use one matrix product, larger ones prefix sums
+# Groups up to this size use one matrix product, larger ones prefix sums
 _MATRIX_SIZE = 128
 
 
@@ -26,27 +25,28 @@ class LStatistic:
     """
     Unbiased estimator of ``J = E[ sum_j alpha_j R_(j:k) ]`` from a group of N exchangeable returns.
 
-    With ``T(S)`` the L-statistic of a sample S of k members, ``v`` its mean over all samples from the group, ``q_i`` over
-    those that hold member i and ``v^(-i)`` over those that do not, the advantage is ``a_i = q_i - v^(-i)``. For i.i.d. members
-    ``(k/N) sum_i a_i grad log p_i`` is an unbiased gradient of J. Advantages sum to zero, do not change with a shift of all
-    returns and scale with them; with all weights equal to 1/k, ``k a_i = R_i - mean(others)``.
+    Let ``T(S)`` be the L-statistic of a sample S of k members, ``v`` its mean over all samples from the group, ``q_i`` its
+    mean over those that hold member i and ``v^(-i)`` over those that do not. The advantage is ``a_i = q_i - v^(-i)``. For
+    i.i.d. members ``(k/N) sum_i a_i grad log p_i`` is an unbiased gradient of J. Advantages sum to zero, do not change with a
+    shift of all returns and scale with them. With all weights equal to 1/k, ``k a_i = R_i - mean(others)``.
 
-    Since a sample either holds i or does not, ``v = (k/N) q_i + (1 - k/N) v^(-i)``, so that v and a give all the rest.
+    A sample either holds i or does not, hence ``v = (k/N) q_i + (1 - k/N) v^(-i)``: q and v^(-i) follow from v and a.
 
-    A fractional k has floor(k) ranks, counted from the lowest, and binomials made of gamma functions; q and v^(-i) then
-    follow from the last equation, so that sum zero and shift hold for the advantages as well.
+    A fractional k has floor(k) ranks, see docs/objectives.md: with "max" the estimate is that of ``P(max <= r) = F(r)^k``.
+    There the advantages are those of the leave-one-out weights, centred, and q and v^(-i) are defined by the last equation.
 
-    All methods work on the last axis, of length ``group_size``, with any leading batch axes. NumPy arrays (and lists) give
-    float64 NumPy arrays; tensors give tensors of their device and dtype, ``value`` differentiable, the rest detached. Returns
-    that are not finite raise a ValueError.
+    All methods work on the last axis, of length ``group_size``, with any leading batch axes. Arrays and lists give float64
+    arrays. Tensors give tensors of the same device and dtype: ``value`` is differentiable, the others are detached.
 
     :param group_size: N, number of returns in a group
-    :param k: sample size, a real number in [1, N - 1]; ``value`` alone allows k = N
+    :param k: sample size, a real number in [1, N - 1]; ``value`` also allows k up to N
     :param objective: string, rank weights in ascending order, or Objective, see ``parse_objective``
+    :param check_finite: whether NaN and infinite returns raise a ValueError. For tensors on a GPU the check waits for the
+        device; without it they give NaN
     :raises ValueError: if k or the objective is invalid
     """
 
-    def __init__(self, group_size: int, k: float, objective: ObjectiveLike) -> None:
+    def __init__(self, group_size: int, k: float, objective: ObjectiveLike, check_finite: bool = True) -> None:
         if isinstance(group_size, bool) or not isinstance(group_size, (int, np.integer)) or group_size < 1:
             raise ValueError(f"group_size = {group_size!r} must be an integer >= 1, the number of returns in a group")
         self.group_size = int(group_size)
@@ -55,32 +55,56 @@ class LStatistic:
             raise ValueError(f"k = {k} must be in [1, group_size = {group_size}]; use a smaller k or a larger group")
         self.objective = parse_objective(objective)
         self.rank_weights = self.objective.rank_weights(math.floor(self.k))
-        self.is_mean = isinstance(self.k, int) and bool(np.all(self.rank_weights == 1.0 / self.k))
+        self.check_finite = check_finite
         self._constants: dict[tuple[str, th.device, th.dtype], th.Tensor] = {}
+
+    @cached_property
+    def is_mean(self) -> bool:
+        """Whether the objective is the mean, so that ``phi(x) = x + const``."""
+        return self.objective.is_mean(self.k)
 
     @cached_property
     def value_weights(self) -> np.ndarray:
         """``W alpha``: weights of the sorted returns in ``value``, shape ``(group_size,)``, ascending."""
-        return collapse(self.group_size, self.k, self.rank_weights)
+        return self._collapse(self.group_size)
 
     @cached_property
     def leave_one_out_weights(self) -> np.ndarray:
         """``W- alpha``: weights of the sorted returns of a group without one member, shape ``(group_size - 1,)``."""
         if self.k > self.group_size - 1:
             raise ValueError(
-                f"k = {self.k} must be at most group_size - 1 = {self.group_size - 1} for what compares members with each "
-                "other (value alone allows k = group_size); use a smaller k or a larger group"
+                f"k = {self.k} must be at most group_size - 1 = {self.group_size - 1} to compare members with each other "
+                "(value alone allows k = group_size); use a smaller k or a larger group"
             )
-        return collapse(self.group_size - 1, self.k, self.rank_weights)
+        return self._collapse(self.group_size - 1)
+
+    @property
+    def gap_weights(self) -> np.ndarray:
+        """Difference of neighbouring advantages by the gap between their sorted returns, shape ``(group_size - 1,)``."""
+        return self.leave_one_out_weights * (self.group_size / self.k)
+
+    @property
+    def gap_matrix(self) -> np.ndarray:
+        """The advantages of sorted returns are ``np.diff(returns) @ gap_matrix``; shape ``(group_size - 1, group_size)``."""
+        above = np.triu(np.ones((self.group_size - 1, self.group_size)), 1)
+        return self.gap_weights[:, None] * (above - above.mean(1, keepdims=True))
+
+    def _collapse(self, population: int) -> np.ndarray:
+        if isinstance(self.k, int):
+            return collapse(population, self.k, self.rank_weights)
+        n = len(self.rank_weights)
+        either, lowest, highest = self.objective.split_weights(n)
+        weights = collapse(population, n, either) + collapse(population, self.k, lowest)
+        return weights + collapse(population, self.k, highest[::-1])[::-1]
 
     def value(self, x: ArrayT) -> ArrayT:
         """
-        ``v``, the mean of the L-statistic over all samples of k members: unbiased for J.
+        ``v``, the mean of the L-statistic over all samples of k members, unbiased for J.
 
         :param x: returns, shape ``(..., group_size)``
         :return: shape ``(...)``, in the units of the returns; the gradient of a tensor is ``W alpha`` at the sorted members
         """
-        tensor, restore = _to_tensor(x)
+        tensor, restore = to_tensor(x)
         return restore(self._value(self._sort(tensor)[0]))
 
     def advantages(self, x: ArrayT) -> ArrayT:
@@ -90,7 +114,7 @@ class LStatistic:
         :param x: returns, shape ``(..., group_size)``
         :return: the shape of x, in the units of the returns
         """
-        tensor, restore = _to_tensor(x)
+        tensor, restore = to_tensor(x)
         return restore(self._advantages(*self._sort(tensor.detach())))
 
     def include_one(self, x: ArrayT) -> ArrayT:
@@ -115,18 +139,19 @@ class LStatistic:
         """
         ``phi(x) = k ( q(x; others) - v^(-i) )``: k times the advantage of a member whose return is x.
 
-        Piecewise linear in x with knots at the other returns and slopes ``N W``; ``phi(R_i) = k a_i``.
+        Piecewise linear in x with knots at the other returns; ``phi(R_i) = k a_i``. Computed in NumPy.
 
         :param x: hypothetical returns of the member, any shape
         :param others: returns of the other members, shape ``(group_size - 1,)``
         :return: the shape of x
         """
-        # NumPy alone: short vectors, for which a torch call costs more than its work
+        # Vectors are short: torch's overhead would dominate
         points, knots = to_array(x), np.sort(to_array(others))
         if knots.shape != (self.group_size - 1,):
             raise ValueError(f"others has shape {knots.shape}, needs (group_size - 1,) = ({self.group_size - 1},)")
-        check_finite(points, "x")
-        check_finite(knots, "others")
+        if self.check_finite:
+            require_finite(points, "x")
+            require_finite(knots, "others")
         slopes, losses = self.influence_constants
         gaps = np.diff(knots)
         heights = np.zeros_like(knots)
@@ -139,7 +164,7 @@ class LStatistic:
         return th.as_tensor(phi).to(floating(x)) if isinstance(x, th.Tensor) else phi
 
     def _shifted_value(self, x: ArrayT, factor: float) -> ArrayT:
-        tensor, restore = _to_tensor(x)
+        tensor, restore = to_tensor(x)
         ordered, order = self._sort(tensor.detach())
         return restore(self._value(ordered).unsqueeze(-1) + factor * self._advantages(ordered, order))
 
@@ -149,53 +174,52 @@ class LStatistic:
         return x.sort(dim=-1)
 
     def _value(self, ordered: th.Tensor) -> th.Tensor:
-        value = (ordered * self._constant("value", ordered)).sum(-1)
-        _check_source(value, ordered)
+        value = (ordered * self._constant("value_weights", ordered)).sum(-1)
+        self._check(value, ordered)
         return value
 
     def _advantages(self, ordered: th.Tensor, order: th.Tensor) -> th.Tensor:
         """``a_(t+1) - a_t = (N/k) w_t (R_(t+1) - R_(t))`` and sum zero give the advantages of the sorted returns."""
         gaps = ordered[..., 1:] - ordered[..., :-1]
-        _check_source(gaps, ordered)
+        self._check(gaps, ordered)
         if self.group_size <= _MATRIX_SIZE:
-            advantages = gaps @ self._constant("matrix", ordered)
+            advantages = gaps @ self._constant("gap_matrix", ordered)
         else:
             advantages = th.zeros_like(ordered, dtype=th.float64)
-            th.cumsum(gaps * self._constant("steps", ordered), -1, dtype=th.float64, out=advantages[..., 1:])
+            th.cumsum(gaps * self._constant("gap_weights", ordered), -1, dtype=th.float64, out=advantages[..., 1:])
             advantages -= advantages.mean(-1, keepdim=True)
             advantages = advantages.to(ordered.dtype)
         return th.empty_like(advantages).scatter_(-1, order, advantages)
 
+    def _check(self, derived: th.Tensor, source: th.Tensor) -> None:
+        """
+        Raise if the source holds a value that is not finite. Such a value carries over to the derived tensor and its sum,
+        which is ten times cheaper than a test of every value. A sum that merely overflows passes the test of every value.
+        """
+        if self.check_finite and not math.isfinite(derived.detach().sum().item()):
+            require_finite(to_array(source), "x")
+
     def _constant(self, name: str, like: th.Tensor) -> th.Tensor:
-        """A vector or matrix that depends on the objective, on the device and in the dtype of a tensor."""
+        """The attribute of that name as a tensor with the device and dtype of ``like``."""
         key = (name, like.device, like.dtype)
         if key not in self._constants:
-            self._constants[key] = th.as_tensor(self._array(name)).to(like)
+            self._constants[key] = th.as_tensor(getattr(self, name)).to(like)
         return self._constants[key]
-
-    def _array(self, name: str) -> np.ndarray:
-        if name == "value":
-            return self.value_weights
-        steps = self.leave_one_out_weights * (self.group_size / self.k)
-        if name == "steps":
-            return steps
-        above = np.triu(np.ones((self.group_size - 1, self.group_size)), 1)
-        return steps[:, None] * (above - above.mean(1, keepdims=True))
 
     @cached_property
     def influence_constants(self) -> tuple[np.ndarray, np.ndarray]:
-        """Slopes of phi between the knots, ``N W``, and what each gap takes from phi at the lowest knot."""
+        """Slopes of phi between the knots, ``N W``, and the weights of the gaps in phi at the lowest knot."""
         weights = self.leave_one_out_weights
         above = np.arange(self.group_size - 1, 0, -1)
-        # from W-, so that phi agrees with the advantages for a fractional k as well
+        # From W-, so that phi agrees with the advantages for a fractional k too
         slopes = np.zeros(self.group_size)
         slopes[:-1] += above * weights
         slopes[1:] += above[::-1] * weights
         return slopes, above[1:] * weights[1:]
 
 
-def _to_tensor(x: ArrayT) -> tuple[th.Tensor, Callable[[th.Tensor], ArrayT]]:
-    """The input as a floating tensor, and the function that turns a result into the kind of the input."""
+def to_tensor(x: ArrayT) -> tuple[th.Tensor, Callable[[th.Tensor], ArrayT]]:
+    """The input as a floating tensor (without a copy), and a function that converts a result to the type of the input."""
     if isinstance(x, th.Tensor):
         return floating(x), lambda tensor: tensor
     array = np.ascontiguousarray(x, dtype=np.float64)
@@ -214,24 +238,15 @@ def to_array(x: ArrayT) -> np.ndarray:
 def floating(x: th.Tensor) -> th.Tensor:
     """
     :param x: any tensor
-    :return: it, whole numbers as torch's default floating type
+    :return: the tensor; integers become torch's default floating type
     """
     return x if x.is_floating_point() else x.to(th.get_default_dtype())
 
 
-def _check_source(derived: th.Tensor, source: th.Tensor) -> None:
-    """
-    Raise if the source holds a value that is not finite. Such a value makes the derived tensor and its sum not finite: the
-    sum costs a tenth of a test of every value, and where it merely overflows the second look finds nothing.
-    """
-    if not math.isfinite(derived.detach().sum().item()):
-        check_finite(to_array(source), "x")
-
-
-def check_finite(values: np.ndarray, name: str) -> None:
+def require_finite(values: np.ndarray, name: str) -> None:
     """
     :param values: returns, any shape
-    :param name: what the message calls them
+    :param name: their name in the message
     :raises ValueError: if one is NaN or infinite
     """
     finite = np.isfinite(values)

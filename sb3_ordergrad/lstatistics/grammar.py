@@ -10,7 +10,7 @@ An objective string is a linear combination of presets, ``mean - 0.5*gini`` or `
     argument   = item {"," item}
     item       = signed number | word
 
-The parser knows the grammar alone: which presets exist and what their arguments mean is said in ``presets``.
+The parser knows only the grammar; ``presets`` defines which presets exist and what their arguments mean.
 """
 
 import re
@@ -19,11 +19,13 @@ from typing import NamedTuple, NoReturn
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _ITEM = rf"(?:[+-]?(?:{_NUMBER}|inf|nan)|[A-Za-z_]\w*)"
 _PRESET = rf"[A-Za-z_]\w*(?:\s*:\s*{_ITEM}(?:\s*,\s*{_ITEM})*)*"
+# Deeper nesting would exceed Python's recursion limit
+_MAX_DEPTH = 100
 _TOKEN = re.compile(rf"(?P<number>{_NUMBER})|(?P<preset>{_PRESET})|(?P<operator>[-+*/()])")
 
 
 class Term(NamedTuple):
-    """One preset of a linear combination; ``arguments`` are the texts between the colons, blanks removed."""
+    """One preset of a linear combination; ``arguments`` are the strings between the colons, without blanks."""
 
     coefficient: float
     name: str
@@ -54,6 +56,7 @@ class _Parser:
         self.text = text
         self.tokens = self._tokens()
         self.index = 0
+        self.depth = 0
 
     def _tokens(self) -> list[_Token]:
         tokens, position = [], 0
@@ -119,7 +122,11 @@ class _Parser:
     def _factor(self) -> float | tuple[Term, ...]:
         token = self.tokens[self.index]
         if self._next("("):
+            self.depth += 1
+            if self.depth > _MAX_DEPTH:
+                self._fail(f"more than {_MAX_DEPTH} nested parentheses", token.position)
             value = self._expression()
+            self.depth -= 1
             if not self._next(")"):
                 self._fail("expected ')'", self.tokens[self.index].position)
             return value

@@ -8,7 +8,7 @@ package takes any of the three.
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import NoReturn
@@ -19,6 +19,9 @@ from sb3_ordergrad.lstatistics import grammar
 from sb3_ordergrad.lstatistics.presets import ALIASES, PRESETS, Level, Preset, find_preset
 
 Argument = float | str
+
+# There are floor(k) rank weights: a larger k fails here rather than by exhausting the memory
+MAX_K = 10**7
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,46 @@ class Objective:
         :return: shape ``(n,)``, float64, ascending rank order
         :raises ValueError: if the objective is not defined for n ranks
         """
-        for coefficient, _ in self.terms:
+        return np.sum([weights for _, weights in self._weighted_terms(n)], axis=0)
+
+    def _weighted_terms(self, n: int) -> Iterator[tuple[_Atom, np.ndarray]]:
+        for coefficient, atom in self.terms:
             if not math.isfinite(coefficient):
                 raise ValueError(f"objective {str(self)!r}: the factor {coefficient} must be a finite number, such as 0.5")
-        return np.sum([coefficient * atom.weights(n) for coefficient, atom in self.terms], axis=0)
+            yield atom, coefficient * atom.weights(n)
+
+    def split_weights(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """
+        The terms of the rank weights by where their ranks are counted from, which matters for a fractional k.
+
+        :param n: number of ranks, floor(k)
+        :return: weights of the presets that are the same for every k, of the ranks counted from the lowest return and of those
+            from the highest, which add up to ``rank_weights(n)``; each of shape ``(n,)``, in ascending rank order
+        :raises ValueError: if the objective is not defined for n ranks
+        """
+        either, lowest, highest = np.zeros((3, n))
+        for atom, weights in self._weighted_terms(n):
+            counted_from = PRESETS[atom.name].counted_from
+            if counted_from == "either":
+                either += weights
+                continue
+            nearer = np.clip(n / 2.0 - np.arange(n), 0.0, 1.0)
+            share = nearer if counted_from == "nearer" else float(counted_from == "lowest")
+            lowest += share * weights
+            highest += (1.0 - share) * weights
+        return either, lowest, highest
+
+    def is_mean(self, k: float) -> bool:
+        """
+        :param k: sample size, a real number >= 1
+        :return: whether this is the mean for samples of k, as ``mean``, ``cvar:1``, or the maximum of a single return
+        """
+        k = check_k(k)
+        if isinstance(k, int):
+            return bool(np.all(self.rank_weights(k) == 1.0 / k))
+        n = math.floor(k)
+        either, lowest, highest = self.split_weights(n)
+        return bool(np.all(either == 1.0 / n)) and not lowest.any() and not highest.any()
 
     def __add__(self, other: "ObjectiveLike") -> "Objective":
         return Objective._of(self.terms + Objective(other).terms)
@@ -102,7 +141,7 @@ class Objective:
         return Objective(other) - self
 
     def __mul__(self, factor: float) -> "Objective":
-        if not isinstance(factor, (Real, np.number)):
+        if not isinstance(factor, Real):
             return NotImplemented
         if not math.isfinite(factor):
             raise ValueError(f"an objective can be scaled by a finite number, got {factor}")
@@ -111,7 +150,7 @@ class Objective:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> "Objective":
-        if not isinstance(divisor, (Real, np.number)):
+        if not isinstance(divisor, Real):
             return NotImplemented
         if divisor == 0:
             raise ValueError("an objective can be divided by a finite number other than zero, got 0")
@@ -180,7 +219,7 @@ def interpolate_objective(start: ObjectiveLike, target: ObjectiveLike, fraction:
     :return: exactly ``start`` at 0 and exactly ``target`` at 1
     :raises ValueError: if the fraction is outside [0, 1] or an objective is invalid
     """
-    start, target = parse_objective(start), parse_objective(target)
+    start, target, fraction = parse_objective(start), parse_objective(target), float(fraction)
     if not 0.0 <= fraction <= 1.0:
         raise ValueError(f"fraction = {fraction} must be in [0, 1]; clip it")
     if fraction == 0.0 or start == target:
@@ -201,10 +240,10 @@ def check_k(k: float) -> float:
 
     :param k: sample size
     :return: k, as an int where it is a whole number
-    :raises ValueError: if k is not a finite real number >= 1
+    :raises ValueError: if k is not a real number between 1 and MAX_K
     """
-    if isinstance(k, bool) or not isinstance(k, (Real, np.number)) or not (math.isfinite(k) and k >= 1):
-        raise ValueError(f"k = {k!r} must be a finite real number >= 1; k = 1 ranks single returns, the plain mean")
+    if isinstance(k, bool) or not isinstance(k, Real) or not 1 <= k <= MAX_K:
+        raise ValueError(f"k = {k!r} must be a real number >= 1 and <= {MAX_K}; k = 1 ranks single returns, the plain mean")
     return int(k) if float(k).is_integer() else float(k)
 
 

@@ -1,8 +1,8 @@
 """
-The presets: for every name the rank weights of a sample of n, in ascending order of the returns.
+The presets: the rank weights of a sample of n by name, for ascending returns.
 
-``PRESETS`` maps a canonical name to its weights and parameters, ``find_preset`` resolves any accepted spelling: case and
-underscores do not matter, and the names of the published OrderGrad estimator (arXiv 2606.06096) stand beside ours.
+``PRESETS`` maps a canonical name to its weights and parameters. ``find_preset`` accepts all spellings: case and underscores do
+not matter, and the names of the published OrderGrad estimator (arXiv 2606.06096) are aliases.
 """
 
 import math
@@ -86,6 +86,8 @@ class Preset:
     :param options: words allowed as a last, optional argument (plotting positions)
     :param min_k: the smallest number of ranks for which the preset is defined
     :param has_levels: the single parameter is a level that annealing may interpolate
+    :param counted_from: where the ranks of a fractional k are counted from: the "lowest" return, the "highest", the "nearer"
+        of the two (half from each for the middle rank), or "either" if the objective is the same for every k
     """
 
     name: str
@@ -95,6 +97,7 @@ class Preset:
     options: tuple[str, ...] = ()
     min_k: int = 1
     has_levels: bool = False
+    counted_from: str = "nearer"
 
 
 def _mean_of(n: int, start: int, stop: int) -> np.ndarray:
@@ -105,7 +108,7 @@ def _mean_of(n: int, start: int, stop: int) -> np.ndarray:
 
 
 def _tail(n: int, q: float) -> float:
-    """``q n``, freed of the rounding that would add or drop a whole episode (0.07 * 100 is 7.000000000000001)."""
+    """``q n`` without the rounding error that would add or drop an episode (0.07 * 100 is 7.000000000000001)."""
     nearest = round(q * n)
     return float(nearest) if abs(q * n - nearest) < 1e-9 * n else q * n
 
@@ -138,7 +141,7 @@ def quantile(n: int, q: float, method: str = "hazen") -> np.ndarray:
 
 def harrell_davis(n: int, q: float) -> np.ndarray:
     """Increments of the Beta((n+1)q, (n+1)(1-q)) distribution function (Harrell and Davis 1982)."""
-    # Imported here, since scipy would lengthen ``import sb3_ordergrad``
+    # Imported here, since most imports of the package never need it
     from scipy.special import betainc
 
     if q in (0.0, 1.0):
@@ -167,13 +170,13 @@ def range_lower_tail_mean(n: int, low: float, high: float) -> np.ndarray:
 def trimmed_mean(n: int, low: float, high: float) -> np.ndarray:
     """Mean without the lowest ``floor(low n)`` and the highest ``floor(high n)`` ranks, as ``scipy.stats.trim_mean``."""
     start, stop = _floor(n, low), n - _floor(n, high)
-    if start >= stop:
-        raise ValueError("nothing is left after trimming, use lo + hi < 1")
+    if low + high >= 1.0 or start >= stop:
+        raise ValueError(f"lo + hi = {low + high} leaves no rank, use lo + hi < 1")
     return _mean_of(n, start, stop)
 
 
 def winsorized(n: int, m: int) -> np.ndarray:
-    """Mean after the m lowest and the m highest were replaced by their inner neighbours."""
+    """Mean with the m lowest and the m highest replaced by their nearest remaining neighbours."""
     weights = np.full(n, 1.0 / n)
     weights[:m] = weights[n - m :] = 0.0
     weights[m] += m / n
@@ -183,8 +186,8 @@ def winsorized(n: int, m: int) -> np.ndarray:
 
 def lmoment(n: int, r: int) -> np.ndarray:
     """
-    Sample L-moment of order r (Hosking 1990): discrete Legendre polynomials in the rank, by their three-term recurrence,
-    which stays accurate where the sum of binomials with alternating signs does not. ``2 lmoment:2`` is ``gini``.
+    Sample L-moment of order r (Hosking 1990): discrete Legendre polynomials in the rank. Their three-term recurrence stays
+    accurate where the sum of binomials with alternating signs cancels. ``2 lmoment:2`` is ``gini``.
     """
     x = 2.0 * np.arange(n) - (n - 1)
     previous, current = np.zeros(n), np.ones(n)
@@ -201,7 +204,7 @@ def weight_vector(n: int, *weights: float) -> np.ndarray:
 
 
 def _top(weights: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """The same preset seen from the top rank down."""
+    """The preset with its ranks reversed: the lowest takes the place of the highest."""
     return lambda n, *arguments: weights(n, *arguments)[::-1].copy()
 
 
@@ -211,28 +214,52 @@ _Q, _LOW, _HIGH = Level(), Level("lo"), Level("hi")
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("mean", lambda n: _mean_of(n, 0, n)),
-        Preset("max", lambda n: rank(n, 1)),
-        Preset("min", lambda n: rank(n, n)),
+        Preset("mean", lambda n: _mean_of(n, 0, n), counted_from="either"),
+        Preset("max", lambda n: rank(n, 1), counted_from="highest"),
+        Preset("min", lambda n: rank(n, n), counted_from="lowest"),
         Preset("median", lambda n: quantile(n, 0.5)),
-        Preset("cvar", cvar, (Level("q", "min"),), "cvar:0.25", has_levels=True),
-        Preset("upper_cvar", _top(cvar), (Level("q", "max"),), "upper_cvar:0.25", has_levels=True),
+        Preset("cvar", cvar, (Level("q", "min"),), "cvar:0.25", has_levels=True, counted_from="lowest"),
+        Preset("upper_cvar", _top(cvar), (Level("q", "max"),), "upper_cvar:0.25", has_levels=True, counted_from="highest"),
         Preset("quantile", quantile, (_Q,), "quantile:0.25", _METHODS, has_levels=True),
         Preset("top_quantile", _top(quantile), (_Q,), "top_quantile:0.25", _METHODS, has_levels=True),
         Preset("harrell_davis", harrell_davis, (_Q,), "harrell_davis:0.25", has_levels=True),
-        Preset("rank", rank, (Count("r"),), "rank:1"),
-        Preset("top", lambda n, m: _mean_of(n, n - m, n), (Count(),), "top:2"),
-        Preset("bottom", lambda n, m: _mean_of(n, 0, m), (Count(),), "bottom:2"),
+        Preset("rank", rank, (Count("r"),), "rank:1", counted_from="highest"),
+        Preset("top", lambda n, m: _mean_of(n, n - m, n), (Count(),), "top:2", counted_from="highest"),
+        Preset("bottom", lambda n, m: _mean_of(n, 0, m), (Count(),), "bottom:2", counted_from="lowest"),
         Preset("top_bottom", top_bottom, (Count(),), "top_bottom:2"),
-        Preset("lower_tail_mean", lambda n, q: _mean_of(n, 0, _ceil(n, q)), (Level("q", "min"),), "lower_tail_mean:0.25"),
-        Preset("upper_tail_mean", lambda n, q: _mean_of(n, n - _ceil(n, q), n), (Level("q", "max"),), "upper_tail_mean:0.25"),
-        Preset("range_lower_tail_mean", range_lower_tail_mean, (_LOW, _HIGH), "range_lower_tail_mean:0.25:0.5"),
-        Preset("range_upper_tail_mean", _top(range_lower_tail_mean), (_LOW, _HIGH), "range_upper_tail_mean:0.25:0.5"),
+        Preset(
+            "lower_tail_mean",
+            lambda n, q: _mean_of(n, 0, _ceil(n, q)),
+            (Level("q", "min"),),
+            "lower_tail_mean:0.25",
+            counted_from="lowest",
+        ),
+        Preset(
+            "upper_tail_mean",
+            lambda n, q: _mean_of(n, n - _ceil(n, q), n),
+            (Level("q", "max"),),
+            "upper_tail_mean:0.25",
+            counted_from="highest",
+        ),
+        Preset(
+            "range_lower_tail_mean",
+            range_lower_tail_mean,
+            (_LOW, _HIGH),
+            "range_lower_tail_mean:0.25:0.5",
+            counted_from="lowest",
+        ),
+        Preset(
+            "range_upper_tail_mean",
+            _top(range_lower_tail_mean),
+            (_LOW, _HIGH),
+            "range_upper_tail_mean:0.25:0.5",
+            counted_from="highest",
+        ),
         Preset("trimmed", lambda n, m: _mean_of(n, m, n - m), (Count("m", 0, half=True),), "trimmed:1"),
         Preset("trimmed_mean", trimmed_mean, (_LOW, _HIGH), "trimmed_mean:0.1:0.1"),
         Preset("winsorized", winsorized, (Count("m", 0, half=True),), "winsorized:1"),
-        Preset("gini", lambda n: 2.0 * lmoment(n, 2), min_k=2),
-        Preset("lmoment", lmoment, (Count("r"),), "lmoment:2"),
+        Preset("gini", lambda n: 2.0 * lmoment(n, 2), min_k=2, counted_from="either"),
+        Preset("lmoment", lmoment, (Count("r"),), "lmoment:2", counted_from="either"),
         Preset("weights", weight_vector, (), "weights:0.5,0.5"),
     )
 }

@@ -1,4 +1,4 @@
-"""Command line of the zoo: RL Zoo's own scripts, after our algorithms and environments were registered."""
+"""Command line of the zoo: RL Zoo's scripts with our algorithms and environments."""
 
 import argparse
 import importlib
@@ -6,10 +6,43 @@ import importlib.util
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+
+import gymnasium as gym
+import yaml  # type: ignore[import-untyped]
+
+from sb3_ordergrad.common.extras import install_hint
+from sb3_ordergrad.compare.literals import parse_literal
+
+# RL Zoo evaluates the values of these options as Python code
+DICTIONARIES = ("-params", "--hyperparams", "--env-kwargs", "--eval-env-kwargs")
+# What RL Zoo and we raise for bad input
+INPUT_ERRORS = (AssertionError, ImportError, NameError, OSError, ValueError, gym.error.Error, yaml.YAMLError)
+
+
+def check_dictionaries(options: Sequence[str]) -> None:
+    """
+    Make sure that the options of a script cannot run code.
+
+    :param options: the command line without the name of the script
+    :raises ValueError: if a value is not a Python literal, or an option that takes one is abbreviated
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(*DICTIONARIES, dest="items", nargs="*", action="extend", default=[])
+    args, others = parser.parse_known_args(options)
+    for item in args.items:
+        try:
+            parse_literal(item.partition(":")[2])
+        except ValueError as error:
+            raise ValueError(f"'{item}': {error} A string needs two pairs of quotes: \"objective:'cvar:0.1'\".") from error
+    for text in others:
+        name = text.partition("=")[0]
+        if name.startswith("-") and name not in ("-", "--env") and any(option.startswith(name) for option in DICTIONARIES):
+            raise ValueError(f"'{name}' is ambiguous: write {', '.join(DICTIONARIES)} in full.")
 
 
 def train() -> None:
-    """RL Zoo's ``train`` with one option more, ``--tune-objective``."""
+    """RL Zoo's ``train`` with an additional option, ``--tune-objective``."""
     import rl_zoo3.train
 
     from sb3_ordergrad.zoo.manager import OrderExperimentManager
@@ -26,13 +59,15 @@ def train() -> None:
     if {"-h", "--help"} & set(others):
         parser.print_help()
     sys.argv[1:] = others
-    OrderExperimentManager.tune_objective = own.tune_objective
-    rl_zoo3.train.ExperimentManager = OrderExperimentManager  # type: ignore[misc]
+    # RL Zoo has no hook for another manager: like its table of algorithms, the name in its module is where one is registered
+    rl_zoo3.train.ExperimentManager = partial(  # type: ignore[assignment, misc]
+        OrderExperimentManager, tune_objective=own.tune_objective
+    )
     rl_zoo3.train.train()
 
 
 def enjoy() -> None:
-    """RL Zoo's ``enjoy``, then the statistics of its episodes."""
+    """RL Zoo's ``enjoy``, then statistics of its episodes."""
     from sb3_ordergrad.zoo.enjoy import enjoy_with_statistics
 
     enjoy_with_statistics()
@@ -40,9 +75,9 @@ def enjoy() -> None:
 
 def benchmark() -> None:
     """RL Zoo's ``benchmark`` with more columns."""
-    from sb3_ordergrad.zoo.benchmark import benchmark_with_statistics
+    from sb3_ordergrad.zoo.benchmark import benchmark
 
-    benchmark_with_statistics()
+    benchmark()
 
 
 def _plot(name: str) -> Callable[[], None]:
@@ -69,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     Register our algorithms and environments with RL Zoo, then run one of its scripts.
 
+    Bad input ends the process with a message and status 2.
+
     :param argv: name of the script and its options; those of the process if ``None``
     """
     prog = "python -m sb3_ordergrad.zoo"
@@ -78,14 +115,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         epilog=f"Options of a script: {prog} train --help",
     )
     parser.add_argument("script", choices=list(COMMANDS))
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="handed to the script")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="passed to the script")
     args = parser.parse_args(argv)
     if importlib.util.find_spec("rl_zoo3") is None:
-        parser.error("RL Zoo is not installed: pip install 'sb3_ordergrad[zoo]'")
+        parser.error(f"RL Zoo is not installed: {install_hint('zoo')}")
 
     from sb3_ordergrad.zoo.registry import register
 
     register()
-    # RL Zoo's scripts read these, and name themselves after the first
+    # RL Zoo's scripts read the options here, and take their name from the first
     sys.argv = [f"{prog} {args.script}", *args.options]
-    COMMANDS[args.script]()
+    try:
+        check_dictionaries(args.options)
+        COMMANDS[args.script]()
+    except INPUT_ERRORS as error:
+        parser.exit(2, f"{sys.argv[0]}: error: {error}\n")

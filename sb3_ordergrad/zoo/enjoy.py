@@ -1,70 +1,48 @@
-"""RL Zoo's ``enjoy`` with the distribution of the returns beside their mean."""
+"""RL Zoo's ``enjoy``, followed by statistics of the returns."""
 
 import argparse
+import sys
+import tempfile
 from collections.abc import Sequence
-from typing import Any
-from unittest import mock
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import rl_zoo3.enjoy
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from sb3_ordergrad.evaluation import SUMMARY
-from sb3_ordergrad.evaluation.statistics import objective_value
-
-
-class ReturnRecorder(VecEnvWrapper):
-    """
-    Keep the raw return of every episode that ends, as the monitors report it.
-
-    :param venv: environments, each with a ``Monitor``
-    """
-
-    def __init__(self, venv: VecEnv):
-        super().__init__(venv)
-        self.returns: list[float] = []
-
-    def reset(self) -> VecEnvObs:
-        return self.venv.reset()
-
-    def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, dones, infos = self.venv.step_wait()
-        self.returns += [float(info["episode"]["r"]) for info in infos if "episode" in info]
-        return observations, rewards, dones, infos
+from sb3_ordergrad.evaluation import SUMMARY, summary_weights
 
 
 def statistics(returns: Sequence[float]) -> dict[str, float]:
     """
+    The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY`.
+
     :param returns: raw episode returns, shape ``(n_episodes,)``
-    :return: name -> value of each statistic of :data:`~sb3_ordergrad.evaluation.SUMMARY`; those that need more episodes
-        are NaN
+    :return: value of each statistic by name, without those that need more episodes
     """
-    n = len(returns)
-    return {
-        name: float(objective_value(returns, objective, k)) if n >= (k or 1) else float("nan")
-        for name, (objective, k) in SUMMARY.items()
-    }
+    known = {name: (objective, k) for name, (objective, k) in SUMMARY.items() if len(returns) >= (k or 1)}
+    values = np.sort(returns) @ summary_weights(len(returns), known) if known else np.empty(0)
+    return dict(zip(known, values.tolist(), strict=True))
 
 
 def enjoy_with_statistics() -> None:
     """
     Run RL Zoo's ``enjoy`` with the options of the process, then print mean, CVaR, quantiles and best-of-k of the episodes
-    of all environments.
+    of all environments, read from the monitors' files.
     """
-    recorders = []
-    create_test_env = rl_zoo3.enjoy.create_test_env
-
-    def create_and_record(*args: Any, **kwargs: Any) -> VecEnv:
-        recorders.append(ReturnRecorder(create_test_env(*args, **kwargs)))
-        return recorders[-1]
-
-    with mock.patch.object(rl_zoo3.enjoy, "create_test_env", create_and_record):
-        rl_zoo3.enjoy.enjoy()
-    # RL Zoo keeps its options to itself
     parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--n-envs", default=1, type=int)
+    parser.add_argument("--reward-log", default="")
     parser.add_argument("--verbose", default=1, type=int)
-    returns = [one for recorder in recorders for one in recorder.returns]
-    if returns and parser.parse_known_args()[0].verbose > 0:
-        values = (f"{name} {value:.2f}" for name, value in statistics(returns).items() if not np.isnan(value))
-        print(f"Returns of {len(returns)} episodes: {', '.join(values)}")
+    options, _ = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.reward_log or temporary)
+        # RL Zoo takes the last one
+        sys.argv += ["--reward-log", str(folder)]
+        rl_zoo3.enjoy.enjoy()
+        # The folder may hold more files, from an earlier run with more environments
+        monitors = [pd.read_csv(folder / f"{rank}.monitor.csv", skiprows=1) for rank in range(options.n_envs)]
+    returns = [one for monitor in monitors for one in monitor.r.tolist()]
+    if returns and options.verbose > 0:
+        values = ", ".join(f"{name} {value:.2f}" for name, value in statistics(returns).items())
+        print(f"Returns of {len(returns)} episodes: {values}")

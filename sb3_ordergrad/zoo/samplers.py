@@ -1,12 +1,12 @@
 """
-What tuning tries: search spaces of our algorithms in RL Zoo's form, and the way back from a stored trial.
+Search spaces of our algorithms for RL Zoo's tuning.
 
-A constructor that refuses a value ends a whole study, so k and the size of the group are drawn as one choice among pairs
-that the objective allows. The objective itself is never tuned: the samplers read it from the trial's attribute
-``objective``, which :class:`~sb3_ordergrad.zoo.manager.OrderExperimentManager` sets.
+``sample_<algo>_params`` draws hyperparameters, ``convert_<algo>_params`` makes them from the parameters of a stored trial. A
+constructor that raises an error ends the whole study, so k and the group size are drawn as one choice among the pairs that the
+objective allows. The objective itself is never tuned: the samplers read it from the trial's attribute ``objective``, which
+:class:`~sb3_ordergrad.zoo.manager.OrderExperimentManager` sets.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -33,8 +33,8 @@ def _suggest_pair(trial: optuna.Trial, pairs: list[tuple[int, int]]) -> Hyperpar
     """
     :param trial: the trial, with the objective among its attributes
     :param pairs: pairs (k, n) that the algorithm accepts
-    :return: the choice among those that the objective accepts too, as ``"k of n"``; empty if there is none, which
-        leaves the values of the YAML entry in place
+    :return: the choice among those that the objective allows too, as ``"k of n"``; empty if there is none, which keeps the
+        values of the YAML entry
     """
     objective = trial.user_attrs.get("objective", "mean")
     valid = [f"{k} of {n}" for k, n in pairs if _is_valid(objective, k)]
@@ -44,8 +44,8 @@ def _suggest_pair(trial: optuna.Trial, pairs: list[tuple[int, int]]) -> Hyperpar
 def _convert_pair(sampled: Hyperparams, group: str) -> tuple[Hyperparams, Hyperparams]:
     """
     :param sampled: sampled parameters
-    :param group: name of the parameter that holds the size of the group
-    :return: the other parameters, and k with the size of the group
+    :param group: name of the parameter n
+    :return: the other parameters, and k with n
     """
     others = {name: value for name, value in sampled.items() if name != "k_of_n"}
     if "k_of_n" not in sampled:
@@ -54,13 +54,16 @@ def _convert_pair(sampled: Hyperparams, group: str) -> tuple[Hyperparams, Hyperp
     return others, {"k": int(k), group: int(n)}
 
 
-def convert_order_params(sampled: Hyperparams) -> Hyperparams:
+def convert_ordera2c_params(sampled: Hyperparams) -> Hyperparams:
     """
-    :param sampled: parameters of a trial of OrderPPO or OrderA2C
+    :param sampled: parameters of a trial of OrderA2C
     :return: keywords of the algorithm
     """
     others, pair = _convert_pair(sampled, "group_size")
     return {**convert_onpolicy_params(others), **pair}
+
+
+convert_orderppo_params = convert_ordera2c_params
 
 
 def convert_remac_params(sampled: Hyperparams) -> Hyperparams:
@@ -73,7 +76,7 @@ def convert_remac_params(sampled: Hyperparams) -> Hyperparams:
 
 
 def _suggest_order(trial: optuna.Trial, n_steps_pow: tuple[int, int]) -> Hyperparams:
-    """RL Zoo's space of A2C and PPO where they agree, with shorter credit: lambda from 0.6 on (docs/results.md)."""
+    """What RL Zoo's spaces of A2C and PPO share, with a ``gae_lambda`` from 0.6 on (docs/results.md)."""
     sampled = {
         "n_steps_pow": trial.suggest_int("n_steps_pow", *n_steps_pow),
         "one_minus_gamma": trial.suggest_float("one_minus_gamma", 0.0001, 0.03, log=True),
@@ -107,8 +110,8 @@ def sample_orderppo_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
         "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3, 0.4]),
         "n_epochs": trial.suggest_categorical("n_epochs", [1, 5, 10, 20]),
     }
-    hyperparams = convert_order_params(sampled)
-    # A larger batch is the whole rollout as well, with a warning
+    hyperparams = convert_orderppo_params(sampled)
+    # PPO warns of a batch that is larger than the rollout
     hyperparams["batch_size"] = min(hyperparams["batch_size"], n_envs * hyperparams["n_steps"])
     trial.set_user_attr("batch_size", hyperparams["batch_size"])
     return hyperparams
@@ -121,8 +124,8 @@ def sample_ordera2c_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
     :param trial: the trial
     :return: keywords of the algorithm
     """
-    # Each rollout is a single update: from SB3's 5 steps or so up
-    return convert_order_params(_suggest_order(trial, n_steps_pow=(2, 10)))
+    # A rollout is a single update: SB3's default is 5 steps
+    return convert_ordera2c_params(_suggest_order(trial, n_steps_pow=(2, 10)))
 
 
 def sample_remac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
@@ -139,15 +142,3 @@ def sample_remac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additi
     _, pair = _convert_pair(_suggest_pair(trial, ACTION_PAIRS), "n_action_samples")
     eps = trial.suggest_categorical("actor_adam_eps", [1e-8, 1e-2, 1e-1, 1.0])
     return {**sac, **pair, "actor_adam_eps": eps}
-
-
-SAMPLERS: dict[str, Callable[..., Hyperparams]] = {
-    "orderppo": sample_orderppo_params,
-    "ordera2c": sample_ordera2c_params,
-    "remac": sample_remac_params,
-}
-CONVERTERS: dict[str, Callable[[Hyperparams], Hyperparams]] = {
-    "orderppo": convert_order_params,
-    "ordera2c": convert_order_params,
-    "remac": convert_remac_params,
-}

@@ -1,4 +1,4 @@
-"""Algorithms side by side: which objectives and hyperparameters each takes, baselines, off-policy runs."""
+"""The registry of algorithms, the options of each, baselines and off-policy runs."""
 
 import csv
 import json
@@ -12,7 +12,9 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_ordergrad.compare import algorithms, cli, settings
 from sb3_ordergrad.compare.algorithms import ALGOS, objectives_by_algorithm, params_by_algorithm
-from sb3_ordergrad.compare.run import RunSpec, run_one
+from sb3_ordergrad.compare.run import run_one
+from sb3_ordergrad.compare.run_folder import RunFolder
+from sb3_ordergrad.compare.spec import RunSpec
 
 OFF_POLICY = {"n_envs": 2, "learning_starts": 40, "train_freq": [1, "step"], "gradient_steps": 2, "batch_size": 16}
 PENDULUM_STEPS = 200
@@ -31,6 +33,14 @@ def test_algorithms_are_what_they_are_called(algo: str) -> None:
     assert algo_class.__name__.lower() == algo
     assert issubclass(algo_class, BaseAlgorithm)
     assert ALGOS[algo].is_baseline == ("objective" not in settings.constructor_parameters(algo_class))
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [("mean", True), (" Mean", True), ("1.0*mean", True), ("cvar:0.5", False), ("mean - 0.5*gini", False)],
+)
+def test_is_mean(objective: str, expected: bool) -> None:
+    assert algorithms.is_mean(objective) == expected
 
 
 def test_objectives_of_each_algorithm() -> None:
@@ -82,6 +92,7 @@ def test_bad_params(item: str, message: str) -> None:
         params_by_algorithm([item], ["remac", "sac"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["sac", "tqc", "remac"])
 def test_off_policy_run_leaves_everything(algo: str, tmp_path: Path) -> None:
     spec = pendulum_spec(tmp_path, algo, objective=(ALGOS[algo].objectives or ("mean",))[0])
@@ -99,9 +110,10 @@ def test_off_policy_run_leaves_everything(algo: str, tmp_path: Path) -> None:
     # one update in each step of two environments would be 380
     assert model.train_freq.unit.value == "step" and model._n_updates == 760
     assert json.loads((folder / "done.json").read_text())["training"] == spec.training
-    assert spec.is_done() and spec.steps_done() == 800
+    assert RunFolder(spec).is_done() and RunFolder(spec).steps_done() == 800
 
 
+@pytest.mark.slow
 def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "sac.yml").write_text("default:\n  n_timesteps: 120\n  learning_starts: 110\n")
     for name in ("ppo", "orderppo"):
@@ -127,6 +139,7 @@ def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", list(ALGOS))
 def test_every_entry_of_the_package_builds(algo: str) -> None:
     algorithm, algo_class = ALGOS[algo], algorithms.algorithm_class(algo)

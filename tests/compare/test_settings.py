@@ -1,5 +1,6 @@
 """Hyperparameters in RL Zoo's format, read without RL Zoo."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def test_entry_of_the_environment_or_default(tmp_path: Path) -> None:
     (tmp_path / "orderppo.yml").write_text("default:\n  n_envs: 2\nPendulum-v1:\n  n_envs: 8\n  n_timesteps: !!float 1e5\n")
     assert settings.load_settings("orderppo", "Pendulum-v1", tmp_path) == {"n_envs": 8, "n_timesteps": 1e5}
     assert settings.load_settings("orderppo", "CartPole-v1", tmp_path) == {"n_envs": 2}
+    # gymnasium imports the package, then makes the environment after the colon
+    assert settings.load_settings("orderppo", "package:Pendulum-v1", tmp_path)["n_envs"] == 8
 
 
 def test_missing_file_and_entry(tmp_path: Path) -> None:
@@ -30,6 +33,39 @@ def test_missing_file_and_entry(tmp_path: Path) -> None:
     (tmp_path / "orderppo.yml").write_text("Pendulum-v1:\n  n_envs: 8\n")
     with pytest.raises(ValueError, match="no entry for 'CartPole-v1' and no entry 'default'"):
         settings.load_settings("orderppo", "CartPole-v1", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "default: [",
+        "default: {a: b: c}",
+        "- 1",
+        "text",
+        "default: [1, 2]",
+        "default: text",
+        "default: {since: 2020-01-01}",
+        "default: {since: 2020-13-45}",
+        "default: {ids: !!set {1, 2}}",
+        "default: {gamma: !!python/object/apply:os.getcwd []}",
+        "default: &a {b: *a}",
+        "default: {1: 2, b: 3}",
+        "[" * 5000,
+        "default: {n_timesteps: -5}",
+        "default: {n_timesteps: 0}",
+        "default: {n_timesteps: .nan}",
+        "default: {n_timesteps: .inf}",
+        "default: {n_timesteps: many}",
+        "default: {n_timesteps: [1]}",
+        "default: {n_timesteps: null}",
+        "\xff",
+    ],
+)
+def test_bad_file_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "orderppo.yml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        settings.load_settings("orderppo", "Pendulum-v1", tmp_path)
 
 
 def test_a_param_is_a_literal_or_a_string() -> None:
@@ -46,7 +82,14 @@ def test_a_param_is_a_literal_or_a_string() -> None:
 
 @pytest.mark.parametrize(
     ("item", "message"),
-    [("gamma", "write key:value"), ("gamma:", "write key:value"), ("objective:max", "--objectives"), ("seed:3", "--seeds")],
+    [
+        ("gamma", "write key:value"),
+        ("gamma:", "write key:value"),
+        ("objective:max", "--objectives"),
+        ("seed:3", "--seeds"),
+        ("gamma:{0.9, 0.8}", "not JSON serializable"),
+        ("gamma:1j", "not JSON serializable"),
+    ],
 )
 def test_bad_param(item: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -64,11 +107,6 @@ def test_bad_param(item: str, message: str) -> None:
 )
 def test_wrapper_forms(entry: Any, expected: list[tuple[str, dict[str, Any]]]) -> None:
     assert settings.wrapper_list(entry) == expected
-
-
-def test_bad_wrapper_form() -> None:
-    with pytest.raises(ValueError, match="env_wrapper = 3"):
-        settings.wrapper_list(3)
 
 
 def test_return_to_date_override() -> None:
@@ -92,8 +130,7 @@ def test_normalize_forms() -> None:
     assert settings.normalize_kwargs({"normalize": True, "gamma": 0.9}) == {"gamma": 0.9}
     text = "dict(norm_obs=True, norm_reward=False)"
     assert settings.normalize_kwargs({"normalize": text}) == {"norm_obs": True, "norm_reward": False}
-    with pytest.raises(ValueError, match="Cannot evaluate"):
-        settings.normalize_kwargs({"normalize": "open('x')"})
+    assert settings.normalize_kwargs({"normalize": {}}) == settings.normalize_kwargs({"normalize": "True"}) == {}
 
 
 def test_constructor_kwargs() -> None:
@@ -116,7 +153,7 @@ def test_constructor_kwargs() -> None:
     assert settings.constructor_kwargs({"train_freq": [1, "episode"]}) == {"train_freq": (1, "episode")}
 
 
-@pytest.mark.parametrize("text", ["linear_3e-4", "lin_", "fast"])
+@pytest.mark.parametrize("text", ["linear_3e-4", "lin_", "fast", "lin_nan", "inf"])
 def test_bad_schedule(text: str) -> None:
     with pytest.raises(ValueError, match=f"learning_rate = '{text}' must be a number or lin_"):
         settings.constructor_kwargs({"learning_rate": text})
@@ -136,6 +173,20 @@ def test_own_and_inherited_parameters_are_known(algo_class: type) -> None:
         ({"frame_stack": 4}, "'frame_stack' = 4 is not supported"),
         ({"replay_buffer_class": "HerReplayBuffer"}, "'replay_buffer_class' = 'HerReplayBuffer' is not supported"),
         ({"n_envs": 0}, "n_envs = 0 must be a whole number >= 1"),
+        ({"n_envs": True}, "n_envs = True must be"),
+        ({"n_envs": "two"}, "n_envs = 'two' must be"),
+        ({"policy": 3}, "policy = 3 must be the name of a policy"),
+        ({"normalize": 3}, "normalize = 3 must be a mapping"),
+        ({"normalize": "3"}, "normalize = 3 must be a mapping"),
+        ({"env_kwargs": [1]}, "env_kwargs = .1. must be a mapping"),
+        ({"policy_kwargs": "net_arch"}, "Cannot read 'net_arch'"),
+        ({"policy_kwargs": "[64]"}, "policy_kwargs = '.64.' must be a mapping"),
+        ({"policy_kwargs": {1: 2}}, "policy_kwargs = .1: 2. must be a mapping"),
+        ({"env_wrapper": 3}, "env_wrapper = 3"),
+        ({"env_wrapper": {RETURN_TO_DATE: 3}}, "ReturnToDate = 3 must be a mapping"),
+        ({"env_wrapper": "sb3_ordergrad.envs.Nothing"}, "Cannot import 'sb3_ordergrad.envs.Nothing'"),
+        ({"env_wrapper": "Nothing"}, "Cannot import 'Nothing'"),
+        ({"learning_rate": "fast"}, "learning_rate = 'fast' must be a number"),
     ],
 )
 def test_bad_settings(entry: dict[str, Any], message: str) -> None:
@@ -159,13 +210,6 @@ def test_model_from_an_entry() -> None:
     assert isinstance(model, OrderPPO) and isinstance(normalize, VecNormalize)
     assert (model.n_envs, model.n_steps, model.gamma, normalize.gamma, model.seed) == (3, 16, 0.9, 0.9, 4)
     assert isinstance(model.observation_space, gym.spaces.Box)
-
-
-def test_unknown_class() -> None:
-    with pytest.raises(ValueError, match=r"Cannot import 'sb3_ordergrad.envs.Nothing'"):
-        settings.load_class("sb3_ordergrad.envs.Nothing")
-    with pytest.raises(ValueError, match="Cannot import 'Nothing'"):
-        settings.load_class("Nothing")
 
 
 @pytest.mark.parametrize(("order", "plain"), [("orderppo", "ppo"), ("ordera2c", "a2c")])

@@ -1,7 +1,8 @@
-"""Runs whose process or worker dies, on this machine and on a Dask cluster."""
+"""Runs whose process or worker dies, on one machine and on a Dask cluster."""
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from sb3_ordergrad.compare import backends, child, cli, study
-from sb3_ordergrad.compare.run import ATTEMPT_FILE, RunSpec, TrainingRecord
+from sb3_ordergrad.common.extras import install_hint
+from sb3_ordergrad.compare import backends, child, cli, execute
+from sb3_ordergrad.compare.run_folder import RunFolder
+from sb3_ordergrad.compare.spec import RunSpec
 
 SETTINGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
 
@@ -36,12 +39,13 @@ def scheduler() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MAX_ATTEMPTS", 2)
     specs = [make_spec(tmp_path, 0, times=1), make_spec(tmp_path, 1, times=9), make_spec(tmp_path, 2)]
-    (failure,) = study.run_all(specs, n_jobs=2)
+    (failure,) = execute.run_all(specs, n_jobs=2)
     assert failure == f"{specs[1].folder.name}\nIts process died 2 times (signal 9); if memory is short, lower --n-jobs."
-    assert [spec.is_done() for spec in specs] == [True, False, True]
+    assert [RunFolder(spec).is_done() for spec in specs] == [True, False, True]
     assert [n_processes(tmp_path, seed) for seed in range(3)] == [2, 2, 1]
 
 
@@ -58,22 +62,23 @@ def test_runs_whose_worker_is_lost_are_tried_again(tmp_path: Path, monkeypatch: 
             raise ConnectionError
         return child.try_run(spec)
 
-    monkeypatch.setattr(study, "workers", unsteady_workers)
-    monkeypatch.setattr(study, "try_run", lose_worker)
+    monkeypatch.setattr(execute, "workers", unsteady_workers)
+    monkeypatch.setattr(execute, "try_run", lose_worker)
     specs = [make_spec(tmp_path, 0), make_spec(tmp_path, 1)]
-    (failure,) = study.run_all(specs, n_jobs=1)
+    (failure,) = execute.run_all(specs, n_jobs=1)
     # What is finished is not repeated
     assert attempts == [0, 0, 1, 1]
-    assert specs[0].is_done()
-    assert failure.startswith(specs[1].folder.name) and "The cluster lost its workers again and again" in failure
+    assert RunFolder(specs[0]).is_done()
+    assert failure.startswith(specs[1].folder.name) and "The cluster lost its workers repeatedly" in failure
 
 
 def test_results_that_are_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "try_run", lambda spec: None)
-    (failure,) = study.run_all([make_spec(tmp_path)], n_jobs=1)
+    monkeypatch.setattr(execute, "try_run", lambda spec: None)
+    (failure,) = execute.run_all([make_spec(tmp_path)], n_jobs=1)
     assert "--out must be a folder that all machines share" in failure
 
 
+@pytest.mark.slow
 def test_an_error_is_told_with_its_traceback(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, no_such_argument=1)
     failure = child.run_in_child(spec)
@@ -81,6 +86,7 @@ def test_an_error_is_told_with_its_traceback(tmp_path: Path) -> None:
     assert (spec.folder / "error.txt").read_text() == failure
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_whoever_waits_for_it(tmp_path: Path) -> None:
     spec = replace(make_spec(tmp_path), steps=10**9)
     command = [sys.executable, "-m", "sb3_ordergrad.compare.child"]
@@ -96,29 +102,15 @@ def test_a_process_ends_with_whoever_waits_for_it(tmp_path: Path) -> None:
         assert process.wait(timeout=60) != 0
 
 
-def test_the_latest_attempt_owns_the_folder(tmp_path: Path) -> None:
-    spec = make_spec(tmp_path)
-    spec.folder.mkdir(parents=True)
-    first = TrainingRecord(spec.folder)
-    first.check_owner()
-    second = TrainingRecord(spec.folder)
-    second.check_owner()
-    with pytest.raises(RuntimeError, match="Another attempt has taken over"):
-        first.check_owner()
-    # What the command does to runs that a cluster would go on with
-    spec.clear_attempt()
-    with pytest.raises(RuntimeError, match="Another attempt has taken over"):
-        second.check_owner()
-    assert not (spec.folder / ATTEMPT_FILE).exists()
-
-
+@pytest.mark.slow
 def test_a_worker_of_a_cluster_that_dies_costs_its_run_alone(scheduler: str, tmp_path: Path) -> None:
     specs = [make_spec(tmp_path, 0, victim="worker", times=1), make_spec(tmp_path, 1)]
-    assert study.run_all(specs, 1, "dask", scheduler) == []
-    assert all(spec.is_done() for spec in specs)
+    assert execute.run_all(specs, 1, "dask", scheduler) == []
+    assert all(RunFolder(spec).is_done() for spec in specs)
     assert [n_processes(tmp_path, seed) for seed in range(2)] == [2, 1]
 
 
+@pytest.mark.slow
 def test_command_on_a_cluster(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ppo.yml").write_text("default:\n  n_timesteps: 32\n  n_steps: 16\n  batch_size: 16\n")
     options = ["--algos", "ppo", "--env", "CartPole-v1", "--seeds", "1", "--conf-dir", str(tmp_path), "--eval-episodes", "8"]
@@ -130,8 +122,9 @@ def test_command_on_a_cluster(scheduler: str, tmp_path: Path, capsys: pytest.Cap
     assert "1 already done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_folder_that_workers_do_not_see(scheduler: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is not seen by the worker .* name a folder that all machines share"):
+    with pytest.raises(ValueError, match=r"does not exist for the worker .* choose a folder that all machines share"):
         backends.check_cluster(scheduler, tmp_path / "elsewhere")
 
 
@@ -158,5 +151,5 @@ def test_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_missing_dask_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'sb3_ordergrad\[dask\]'"):
+    with pytest.raises(ValueError, match=re.escape(install_hint("dask"))):
         backends.check_backend("dask", "tcp://127.0.0.1:1")

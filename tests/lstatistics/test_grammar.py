@@ -22,6 +22,8 @@ from sb3_ordergrad.lstatistics.grammar import Term, parse
         ("2*3*max/4", [(1.5, "max", ())]),
         ("max/(1 / 2)", [(2.0, "max", ())]),
         ("0.5*(mean - (max - min)) / 2", [(0.25, "mean", ()), (-0.25, "max", ()), (0.25, "min", ())]),
+        ("(" * 100 + "mean" + ")" * 100, [(1.0, "mean", ())]),
+        ("(max) + " * 200 + "mean", [(1.0, "max", ())] * 200 + [(1.0, "mean", ())]),
         ("TrimmedMeanFrac:0.1:0.2", [(1.0, "TrimmedMeanFrac", ("0.1", "0.2"))]),
         ("harrell_davis:0.5 + weights:1,2", [(1.0, "harrell_davis", ("0.5",)), (1.0, "weights", ("1,2",))]),
     ],
@@ -50,6 +52,7 @@ def test_parse(text: str, terms: list[tuple]) -> None:
         ("2", "a number alone is no objective"),
         ("weights:1,", "unexpected ','"),
         ("* mean", "instead of '*' at position 0"),
+        ("(" * 3000 + "mean" + ")" * 3000, "more than 100 nested parentheses at position 100"),
     ],
 )
 def test_errors_repeat_the_text_and_the_position(text: str, reason: str) -> None:

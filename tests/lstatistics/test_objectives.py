@@ -244,6 +244,31 @@ def test_objectives_of_other_types_are_refused() -> None:
     assert Objective("mean") != "mean"
 
 
+def test_split_weights_add_up_to_the_rank_weights() -> None:
+    objective = Objective("2*mean + max - 3*cvar:0.5 + median")
+    either, lowest, highest = objective.split_weights(5)
+    np.testing.assert_allclose(either, np.full(5, 0.4), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(lowest, [-3 / 2.5, -3 / 2.5, -1.5 / 2.5 + 0.5, 0, 0], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(highest, [0, 0, 0.5, 0, 1], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(either + lowest + highest, objective.rank_weights(5), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("objective", "k", "expected"),
+    [
+        ("mean", 8, True),
+        ("mean", 2.5, True),
+        ("cvar:1", 8, True),
+        ("max", 1, True),
+        ("2*mean", 8, False),
+        ("max", 1.5, False),
+        ("mean + max - min", 1.5, False),
+    ],
+)
+def test_is_mean(objective: str, k: float, expected: bool) -> None:
+    assert Objective(objective).is_mean(k) is expected
+
+
 # ---- annealing
 
 
@@ -270,6 +295,12 @@ def test_interpolation(start: str, target: str, fraction: float, expected: str) 
     np.testing.assert_allclose(rank_weights(objective, 10), rank_weights(expected, 10), rtol=0, atol=1e-15)
     assert interpolate_objective(start, target, 0.0) == parse_objective(start)
     assert interpolate_objective(start, target, 1.0) == parse_objective(target)
+
+
+def test_interpolation_with_numpy_scalars_parses() -> None:
+    for start, target in (("mean", "cvar:0.5"), ("mean", "max")):
+        objective = interpolate_objective(start, target, np.float32(0.25))
+        assert parse_objective(str(objective)) == objective == interpolate_objective(start, target, 0.25)
 
 
 def test_interpolation_of_vectors_and_of_equal_objectives() -> None:
@@ -306,6 +337,7 @@ def test_interpolation_of_vectors_and_of_equal_objectives() -> None:
         ("trimmed:4", 8, ["'trimmed:4'", "0..3", "'trimmed:3'"]),
         ("winsorized:4", 8, ["0..3", "'winsorized:3'"]),
         ("trimmed_mean:0.5:0.5", 8, ["'trimmed_mean:0.5:0.5'", "lo + hi < 1"]),
+        ("trimmed_mean:0.6:0.6", 1, ["'trimmed_mean:0.6:0.6'", "lo + hi < 1"]),
         ("trimmed_mean:0.5:1.5", 8, ["hi = 1.5", "in [0, 1]", "'trimmed_mean:0.5:1.0'"]),
         ("range_upper_tail_mean:0.5:0.5", 8, ["hi > lo"]),
         ("gini", 1, ["'gini'", "k = 1", "k >= 2"]),
@@ -340,7 +372,8 @@ def test_bad_objectives(objective: object, k: float, parts: list[str]) -> None:
         assert part in str(error.value)
 
 
-@pytest.mark.parametrize("k", [0, 0.5, -1, math.nan, math.inf, "4", None, True])
+@pytest.mark.parametrize("k", [0, 0.5, -1, math.nan, math.inf, "4", None, True, 10**9, np.float64(1e300)])
 def test_bad_k(k: object) -> None:
-    with pytest.raises(ValueError, match="must be a finite real number >= 1"):
+    """A k of a billion is refused before its rank weights are made."""
+    with pytest.raises(ValueError, match="must be a real number >= 1 and <= 10000000"):
         rank_weights("mean", k)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Every entry of our YAML files, through RL Zoo's own `train`: it builds the model and trains two rollouts or 50 updates."""
+"""Every entry of our YAML files trains for two rollouts or 50 updates with RL Zoo's `train`."""
 
 import sys
 from math import ceil
@@ -20,7 +20,7 @@ MUJOCO = (
 )
 CONTINUOUS = ["MountainCarContinuous-v0", "Pendulum-v1"]
 DISCRETE = ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
-# RL Zoo's Pendulum without velocities: an environment that has no entry
+# RL Zoo's Pendulum without velocities has no entry
 WITHOUT_ENTRY = "PendulumNoVel-v1"
 
 
@@ -30,8 +30,8 @@ def entries(algo: str) -> dict[str, dict[str, Any]]:
 
 def shortened(algo: str, entry: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """
-    Steps to train, and the overrides that make them few: an on-policy rollout of one minibatch; one environment, a short
-    warm-up and a small memory for ReMAC. All other values are the entry's.
+    The number of steps, and overrides for a short training: on-policy rollouts of one minibatch; for ReMAC one environment, a
+    short warm-up and a small buffer. All other values are those of the entry.
     """
     if algo == "remac":
         return 110, {"n_envs": 1, "learning_starts": 60, "buffer_size": 200}
@@ -52,6 +52,7 @@ def test_entries_name_what_they_are_for(algo: str) -> None:
     assert set(wanted) | {"default"} == set(entries(algo))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("algo", "env_id"), [(algo, env_id) for algo in ALGORITHMS for env_id in entries(algo)])
 def test_entry_trains(algo: str, env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,5 +76,5 @@ def test_entry_trains(algo: str, env_id: str, tmp_path: Path, monkeypatch: pytes
     if algo == "remac":
         assert model._n_updates >= 50
     else:
-        # the second rollout was trained on as well
+        # One update at least for each rollout
         assert model._n_updates >= 2

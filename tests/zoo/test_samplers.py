@@ -5,13 +5,15 @@ from typing import Any
 import gymnasium as gym
 import optuna
 import pytest
+from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 
 from sb3_ordergrad.lstatistics import LStatistic, rank_weights
-from sb3_ordergrad.zoo.registry import ALGORITHMS
-from sb3_ordergrad.zoo.samplers import ACTION_PAIRS, CONVERTERS, EPISODE_PAIRS, SAMPLERS
+from sb3_ordergrad.zoo.registry import ALGORITHMS, register
+from sb3_ordergrad.zoo.samplers import ACTION_PAIRS, EPISODE_PAIRS
 
 ADDITIONAL: dict[str, Any] = {"using_her_replay_buffer": False, "her_kwargs": {}}
 OBJECTIVES = ["mean", "cvar:0.05", "max", "top:8", "weights:0,0.5,0.5,0", "mean - 0.5*gini", "trimmed_mean:0.1:0.1"]
+register()
 GROUP = {"orderppo": "group_size", "ordera2c": "group_size", "remac": "n_action_samples"}
 
 
@@ -22,7 +24,7 @@ def trials(algo: str, objective: str, n_trials: int, n_envs: int = 4) -> list[tu
     for _ in range(n_trials):
         trial = study.ask()
         trial.set_user_attr("objective", objective)
-        drawn.append((trial, SAMPLERS[algo](trial, 1, n_envs, dict(ADDITIONAL))))
+        drawn.append((trial, HYPERPARAMS_SAMPLER[algo](trial, 1, n_envs, dict(ADDITIONAL))))
     return drawn
 
 
@@ -47,7 +49,7 @@ def test_entry_keeps_its_group_where_no_pair_suits_the_objective(algo: str) -> N
 def test_pairs() -> None:
     assert all(k < n for k, n in EPISODE_PAIRS)
     assert all(k <= n for k, n in ACTION_PAIRS)
-    # a draw of the objective's own k is what the smallest pairs are for
+    # The smallest k suits short weight vectors
     assert len(rank_weights("weights:0,0.5,0.5,0", EPISODE_PAIRS[0][0])) == 4
 
 
@@ -63,7 +65,7 @@ def test_constructor_accepts_what_is_sampled(algo: str) -> None:
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_stored_trial_converts_to_what_was_sampled(algo: str) -> None:
     for trial, hyperparams in trials(algo, "max", 10, n_envs=64):
-        assert CONVERTERS[algo](trial.params) == hyperparams
+        assert HYPERPARAMS_CONVERTER[algo](trial.params) == hyperparams
 
 
 def test_batch_is_no_larger_than_the_rollout() -> None:

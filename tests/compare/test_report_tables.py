@@ -1,9 +1,9 @@
-"""Tables from made-up returns whose statistics are known."""
+"""Tables of returns whose statistics are known."""
 
 import numpy as np
 import pytest
 
-from sb3_ordergrad.compare import tables
+from sb3_ordergrad.compare import report_tables
 from sb3_ordergrad.evaluation import SUMMARY, ReturnDistribution
 
 
@@ -12,7 +12,7 @@ def distribution(x: np.ndarray) -> ReturnDistribution:
 
 
 @pytest.fixture
-def results() -> tables.Results:
+def results() -> report_tables.Results:
     base = np.arange(1.0, 41.0)
     return {
         ("orderppo", "mean (PPO)"): {0: distribution(base), 1: distribution(base + 100)},
@@ -21,8 +21,8 @@ def results() -> tables.Results:
     }
 
 
-def test_rows_and_differences(results: tables.Results) -> None:
-    rows = tables.summarize(results)
+def test_rows_and_differences(results: report_tables.Results) -> None:
+    rows = report_tables.summarize(results)
     assert [(r.algo, r.objective, r.n_seeds, r.is_difference) for r in rows] == [
         ("orderppo", "mean (PPO)", 2, False),
         ("orderppo", "cvar:0.25", 2, False),
@@ -42,9 +42,9 @@ def test_rows_and_differences(results: tables.Results) -> None:
         assert -20 < interval.low <= interval.value <= interval.high < 30
 
 
-def test_differences_to_baselines(results: tables.Results) -> None:
+def test_differences_to_baselines(results: report_tables.Results) -> None:
     baseline = ("sac", "mean (SAC)")
-    rows = tables.summarize({**results, baseline: {0: distribution(np.arange(1.0, 41.0))}}, baselines=[baseline])
+    rows = report_tables.summarize({**results, baseline: {0: distribution(np.arange(1.0, 41.0))}}, baselines=[baseline])
     differences = {(r.algo, r.objective): r for r in rows if r.is_difference}
     assert list(differences) == [
         ("orderppo", "mean (PPO) minus SAC"),
@@ -57,24 +57,24 @@ def test_differences_to_baselines(results: tables.Results) -> None:
     assert differences["orderppo", "cvar:0.25 minus SAC"].intervals["mean"].value == pytest.approx(5.0)
 
 
-def test_markdown(results: tables.Results) -> None:
-    text = tables.markdown_table(tables.summarize(results))
+def test_markdown(results: report_tables.Results) -> None:
+    text = report_tables.markdown_table(report_tables.summarize(results))
     lines = text.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["algorithm", "objective", "seeds", *SUMMARY]
     assert "70.5 [" in lines[2] and "+5.0 [" in lines[-1]
 
 
-def test_csv_keeps_all_digits(results: tables.Results) -> None:
-    header, lines = tables.csv_table(tables.summarize(results))
+def test_csv_keeps_all_digits(results: report_tables.Results) -> None:
+    header, lines = report_tables.csv_table(report_tables.summarize(results))
     record = dict(zip(header, lines[0], strict=True))
     assert record["best-of-8"] == pytest.approx(50 + 328 / 9, abs=1e-9)
     assert record["best-of-8_low"] < record["best-of-8"] < record["best-of-8_high"]
     assert [line[2] for line in lines] == [0, 0, 0, 1]
 
 
-def test_every_seed_is_reported(results: tables.Results) -> None:
-    lines = tables.markdown_seeds(results).splitlines()
+def test_every_seed_is_reported(results: report_tables.Results) -> None:
+    lines = report_tables.markdown_seeds(results).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert [row[2] for row in cells] == ["0", "1", "0", "1", "3"]
     assert float(cells[1][3]) == pytest.approx(120.5, abs=0.5)
@@ -82,12 +82,12 @@ def test_every_seed_is_reported(results: tables.Results) -> None:
 
 
 def test_optimised_level_has_a_column() -> None:
-    assert list(tables.columns(["mean", "cvar:0.25", "max"])) == list(SUMMARY)
-    statistics = tables.columns(["mean", "CVaR:0.05"])
+    assert list(report_tables.columns(["mean", "cvar:0.25", "max"])) == list(SUMMARY)
+    statistics = report_tables.columns(["mean", "CVaR:0.05"])
     assert statistics == {**SUMMARY, "cvar:0.05": ("cvar:0.05", None)}
     results = {("orderppo", "cvar:0.05"): {0: distribution(np.arange(100.0))}}
-    row = tables.summarize(results, statistics)[0]
+    row = report_tables.summarize(results, statistics)[0]
     # the mean of 0, 1, 2, 3, 4
     assert row.intervals["cvar:0.05"].value == pytest.approx(2.0)
-    assert tables.markdown_table([row]).splitlines()[0].rstrip("| ").endswith("cvar:0.05")
-    assert tables.markdown_seeds(results, statistics).splitlines()[2].split("|")[-3].strip() == "2.00"
+    assert report_tables.markdown_table([row]).splitlines()[0].rstrip("| ").endswith("cvar:0.05")
+    assert report_tables.markdown_seeds(results, statistics).splitlines()[2].split("|")[-3].strip() == "2.00"

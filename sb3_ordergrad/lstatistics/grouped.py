@@ -1,13 +1,13 @@
-"""Advantages of ragged groups in one flat vector."""
+"""Advantages of groups of different sizes in one flat vector."""
 
 import numpy as np
 import torch as th
 
-from sb3_ordergrad.lstatistics.estimators import ArrayT, LStatistic, check_finite, floating, to_array
+from sb3_ordergrad.lstatistics.estimators import ArrayT, LStatistic, floating, require_finite, to_array
 from sb3_ordergrad.lstatistics.objectives import ObjectiveLike, check_k, parse_objective
 
 
-def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: ObjectiveLike) -> ArrayT:
+def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: ObjectiveLike, check_finite: bool = True) -> ArrayT:
     """
     Advantages of every return within its own group, see :class:`LStatistic`.
 
@@ -15,7 +15,9 @@ def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: Object
     :param group_ids: group of each return, shape ``(n,)``, any comparable values, in any order
     :param k: sample size, a real number >= 1
     :param objective: the objective in any form, see ``parse_objective``
-    :return: shape ``(n,)``; zero in a group of at most k members, which cannot be compared with others
+    :param check_finite: whether NaN and infinite returns raise a ValueError; the check copies the returns of a GPU to the host
+        (the group ids are always copied)
+    :return: shape ``(n,)``; zero in a group with fewer than k + 1 members, which cannot be compared with each other
     :raises ValueError: if the shapes differ, or k, the objective or a return is invalid
     """
     if isinstance(x, th.Tensor):
@@ -28,19 +30,20 @@ def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: Object
         raise ValueError(
             f"x and group_ids need one shape (n,), got {tuple(returns.shape)} and {tuple(members.shape)}; flatten both"
         )
-    check_finite(to_array(returns), "x")
+    if check_finite:
+        require_finite(to_array(returns), "x")
     objective, k = parse_objective(objective), check_k(k)
-    # an impossible objective is an error even where no group is large enough
+    # An invalid objective is an error even where no group is large enough
     objective.rank_weights(int(k))
     advantages = th.zeros_like(returns)
     order = np.argsort(members, kind="stable")
     sizes = np.bincount(members, minlength=1)
     size_of = np.repeat(sizes, sizes)
-    # groups of one size are one batch; there are at most sqrt(2 n) different sizes
+    # Groups of one size are one batch; there are at most sqrt(2 n) different sizes
     for size in np.unique(sizes[sizes >= k + 1]):
         index = th.from_numpy(order[size_of == size]).to(returns.device)
         batch = returns[index].reshape(-1, int(size))
-        advantages[index] = LStatistic(int(size), k, objective).advantages(batch).flatten()
+        advantages[index] = LStatistic(int(size), k, objective, check_finite=False).advantages(batch).flatten()
     if isinstance(x, th.Tensor):
         return advantages
     return advantages.numpy()

@@ -1,4 +1,4 @@
-"""Tables of evaluation statistics: with intervals over seeds, as differences to a reference, and seed by seed."""
+"""Tables of evaluation statistics: with intervals over seeds, as differences to a reference, and for each seed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ Statistics = Mapping[str, tuple[str, int | None]]
 @dataclass(frozen=True)
 class Row:
     """
-    A line of the table.
+    A row of the table.
 
     :param algo: the algorithm
     :param objective: the objective's label, or ``"b minus a"`` for a difference
-    :param n_seeds: seeds behind it
+    :param n_seeds: number of seeds
     :param intervals: estimate and interval of each statistic
-    :param is_difference: whether the row compares two others
+    :param is_difference: whether the row is the difference of two others
     """
 
     algo: str
@@ -31,13 +31,13 @@ class Row:
     is_difference: bool = False
 
 
-# Families whose objectives get a column of their own: their value is that of the evaluation itself, whatever k is
+# Families whose objectives get a column of their own, since their value does not depend on k
 LEVEL_FAMILIES = ("cvar", "upper_cvar", "var", "quantile")
 
 
 def columns(objectives: Iterable[str]) -> dict[str, tuple[str, int | None]]:
     """
-    The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY` and, if it is none of them, the level that was optimised.
+    The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY` and the optimised levels that are not among them.
 
     :param objectives: the objectives of the comparison
     :return: objective and sample size by the name of the column
@@ -48,12 +48,12 @@ def columns(objectives: Iterable[str]) -> dict[str, tuple[str, int | None]]:
 
 def summarize(results: Results, statistics: Statistics = SUMMARY, baselines: Sequence[tuple[str, str]] = ()) -> list[Row]:
     """
-    Rows for each algorithm and objective, then the differences of each objective to the first one of its algorithm and to each
+    A row for each algorithm and objective, then the difference of each objective to the first one of its algorithm and to each
     baseline.
 
     :param results: evaluations by (algorithm, label of the objective) and seed, in the order of the table
     :param statistics: objective and sample size by the name of the column
-    :param baselines: keys of ``results`` that are references for all others, and have none themselves
+    :param baselines: keys of ``results`` to which all others are compared
     """
     returns = {key: {seed: d.returns for seed, d in by_seed.items()} for key, by_seed in results.items()}
     rows, differences = [], []
@@ -74,13 +74,13 @@ def summarize(results: Results, statistics: Statistics = SUMMARY, baselines: Seq
 
 
 def _decimals(values: Sequence[float]) -> int:
-    """Three digits or more for the largest number of a column."""
+    """Decimals that show at least three digits of the largest number of a column."""
     largest = max((abs(value) for value in values), default=0.0)
     return 0 if largest >= 100 else 1 if largest >= 10 else 2
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], n_text: int) -> str:
-    """A table in Markdown, columns padded so that it is readable as plain text; numbers are aligned to the right."""
+    """A table in Markdown, padded so that it is readable as plain text; numbers are aligned to the right."""
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -107,7 +107,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def csv_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows of the same table with unrounded numbers, three columns (estimate, low, high) a statistic."""
+    """Header and rows of the same table with unrounded numbers, three columns (estimate, low, high) per statistic."""
     header = ["algorithm", "objective", "difference", "seeds"]
     header += [name + end for name in rows[0].intervals for end in ("", "_low", "_high")]
     lines = []
@@ -118,7 +118,7 @@ def csv_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
 
 
 def markdown_seeds(results: Results, statistics: Statistics = SUMMARY) -> str:
-    """Every seed in a row of its own: the statistics of its policy and the mean length of its episodes."""
+    """The table with a row for each seed: the statistics of its policy and the mean length of its episodes."""
     names = [*statistics, "mean length"]
     keys, numbers = [], []
     for (algo, objective), by_seed in results.items():

@@ -1,23 +1,26 @@
-"""The main job end to end on CartPole: files, restarts, interruptions, errors."""
+"""The command ``python -m sb3_ordergrad.compare`` on CartPole: files, restarts, interruptions, errors."""
 
 import csv
+import errno
 import importlib.util
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
-from sb3_ordergrad.compare import child, cli, files, run, study
-from sb3_ordergrad.compare.run import RunSpec, evaluation_seed, run_one
+from sb3_ordergrad.common.extras import install_hint
+from sb3_ordergrad.compare import child, cli, files, report
+from sb3_ordergrad.compare.run import run_one
+from sb3_ordergrad.compare.spec import RunSpec
 
 ENTRY = "default:\n  n_envs: 4\n  n_steps: 32\n  normalize: true\n"
-SETTINGS = {"n_envs": 4, "n_steps": 32, "batch_size": 64, "n_epochs": 2, "normalize": True, "k": 4, "group_size": 8}
 
 
 @pytest.fixture
@@ -28,13 +31,11 @@ def conf_dir(tmp_path: Path) -> Path:
     (folder / "orderppo.yml").write_text(ENTRY + "  batch_size: 64\n  k: 4\n  group_size: 8\n  n_timesteps: 512\n")
     (folder / "a2c.yml").write_text(ENTRY)
     (folder / "ordera2c.yml").write_text(ENTRY + "  k: 4\n  group_size: 8\n")
-    (folder / "sac.yml").write_text("default:\n  learning_starts: 20\n  n_timesteps: 64\n")
     return folder
 
 
-def make_spec(out: Path, **changes: object) -> RunSpec:
-    values: dict = {"objective": "cvar:0.25", "seed": 0, "steps": 512, "settings": SETTINGS, "n_eval_episodes": 20}
-    return RunSpec(**{"algo": "orderppo", "env_id": "CartPole-v1", "out": str(out), **values, **changes})
+def lacks_dependency() -> gym.Env:
+    raise gym.error.DependencyNotInstalled("pip install simulator")
 
 
 def arguments(conf_dir: Path, out: Path, *more: str) -> list[str]:
@@ -47,81 +48,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_run_leaves_everything(tmp_path: Path) -> None:
-    spec = make_spec(tmp_path)
-    folder = Path(run_one(spec))
-    names = {path.name for path in folder.iterdir()}
-    assert names == {"model.zip", "vecnormalize.pkl", "training.csv", "progress.csv", "returns.csv", "done.json"}
-    returns = read_rows(folder / "returns.csv")
-    assert [int(row["episode"]) for row in returns] == list(range(20))
-    # CartPole pays 1 a step: raw returns are lengths, whatever VecNormalize does
-    assert all(float(row["return"]) == float(row["length"]) > 0 for row in returns)
-    training = read_rows(folder / "training.csv")
-    steps = [int(row["timestep"]) for row in training]
-    assert steps == sorted(steps) and steps[-1] <= 512
-    assert all(float(row["return"]) == float(row["length"]) for row in training)
-    done = json.loads((folder / "done.json").read_text())
-    assert done["training"] == spec.training and done["evaluation"] == {"n_eval_episodes": 20, "deterministic": False}
-    assert done["versions"]["torch"] and done["seconds_training"] > 0
-    assert spec.is_done() and spec.steps_done() == 512
-
-
-def test_finished_runs_are_not_repeated_and_others_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = []
-    train = run._train
-    monkeypatch.setattr(run, "_train", lambda spec: (trained.append(spec), train(spec))[1])
-    spec = make_spec(tmp_path, steps=128)
-    folder = Path(run_one(spec))
-    first = (folder / "returns.csv").read_text()
-    run_one(spec)
-    assert len(trained) == 1
-
-    # Other evaluation: the policy is kept
-    run_one(make_spec(tmp_path, steps=128, n_eval_episodes=24))
-    assert len(trained) == 1 and len(read_rows(folder / "returns.csv")) == 24
-    # ... and playing the first evaluation again gives the same returns
-    run_one(spec)
-    assert (folder / "returns.csv").read_text() == first
-
-    # A damaged record, a missing model: half of a run is done again, with the same result
-    for damage in (lambda: (folder / "done.json").write_text('{"trai'), lambda: (folder / "model.zip").unlink()):
-        damage()
-        (folder / ".model-1.tmp.zip").write_text("half")
-        assert not spec.is_done() and not spec.is_trained()
-        run_one(spec)
-        assert (folder / "returns.csv").read_text() == first
-        assert not list(folder.glob(".*"))
-    assert len(trained) == 3
-
-
-def test_interrupted_evaluation_keeps_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(spec: RunSpec) -> None:
-        raise KeyboardInterrupt
-
-    spec = make_spec(tmp_path, steps=128)
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "_evaluate", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run_one(spec)
-    assert spec.is_trained() and not spec.is_done()
-    monkeypatch.setattr(run, "_train", lambda spec: pytest.fail("trained again"))
-    run_one(spec)
-    assert spec.is_done()
-
-
-def test_identity_of_a_run(tmp_path: Path) -> None:
-    folders = {
-        make_spec(tmp_path, **changes).folder
-        for changes in ({}, {"objective": "cvar:0.2"}, {"seed": 1}, {"steps": 513}, {"settings": {**SETTINGS, "k": 3}})
-    }
-    assert len(folders) == 5
-    assert make_spec(tmp_path, n_eval_episodes=99).folder == make_spec(tmp_path).folder
-    assert make_spec(tmp_path).folder.name.startswith("orderppo-CartPole-v1-cvar_0.25-s0-")
-
-
 def test_runs_of_earlier_versions_are_found_again(conf_dir: Path, tmp_path: Path) -> None:
-    """Names that version 0.1.0 gave: finished runs lie under them."""
-    assert make_spec(tmp_path).folder.name == "orderppo-CartPole-v1-cvar_0.25-s0-3d46fdff"
+    """Version 0.1.0 gave their folders these names."""
 
     def names(*options: str) -> list[str]:
         specs = cli.plan(cli.make_parser().parse_args(arguments(conf_dir, tmp_path, "--seeds", "1", *options)))
@@ -138,11 +66,6 @@ def test_runs_of_earlier_versions_are_found_again(conf_dir: Path, tmp_path: Path
     ]
 
 
-def test_evaluation_seeds_are_not_training_seeds() -> None:
-    seeds = [evaluation_seed(seed) for seed in range(100)]
-    assert len(set(seeds)) == 100 and min(seeds) > 1000
-
-
 def test_replacing_never_leaves_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "table.md"
     path.write_text("whole")
@@ -152,6 +75,7 @@ def test_replacing_never_leaves_half_a_file(tmp_path: Path) -> None:
     assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_command_end_to_end(conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     options = arguments(conf_dir, out, "--seeds", "2", "--algos", "orderppo", "ordera2c", "--steps", "512")
@@ -208,13 +132,24 @@ def test_plan_takes_the_plain_algorithms_settings_for_the_mean(conf_dir: Path, t
         assert spec.settings["env_wrapper"] == [{"sb3_ordergrad.envs.ReturnToDate": {}}]
 
 
-def test_labels(tmp_path: Path) -> None:
-    assert study.label(make_spec(tmp_path, objective="Mean")) == "Mean (PPO)"
-    assert study.label(make_spec(tmp_path, objective="mean", settings={"credit": "terminal"})) == "mean"
-    assert study.label(make_spec(tmp_path, algo="sac", objective="mean", settings={})) == "mean (SAC)"
-    assert study.label(make_spec(tmp_path, algo="remac", objective="mean", settings={})) == "mean"
-    assert study.tail_level([make_spec(tmp_path, objective=o) for o in ("mean", "CVaR:0.1", "cvar:0.5")]) == 0.1
-    assert study.tail_level([make_spec(tmp_path, objective="var:0.1")]) == 0.25
+@pytest.mark.parametrize(
+    ("algo", "objective", "settings", "label"),
+    [
+        ("orderppo", "Mean", {}, "Mean (PPO)"),
+        ("orderppo", "mean", {"credit": "terminal"}, "mean"),
+        ("orderppo", "mean", {"anneal": 0.5}, "mean"),
+        ("sac", "mean", {}, "mean (SAC)"),
+        ("remac", "mean", {}, "mean"),
+    ],
+)
+def test_labels(algo: str, objective: str, settings: dict[str, Any], label: str) -> None:
+    assert report.label(RunSpec(algo, "CartPole-v1", objective, 0, 1, settings)) == label
+
+
+def test_tail_level() -> None:
+    specs = [RunSpec("orderppo", "CartPole-v1", objective, 0, 1, {}) for objective in ("var:0.2", "CVaR:0.1", "cvar:0.5")]
+    assert report.tail_level(specs) == 0.1
+    assert report.tail_level(specs[:1]) == 0.25
 
 
 @pytest.mark.parametrize(
@@ -224,8 +159,9 @@ def test_labels(tmp_path: Path) -> None:
         (["--env", "CartPol-v1"], "--env CartPol-v1 is unknown: did you mean 'CartPole-v1'"),
         (["--objectives", "cvra:0.1"], "cvra"),
         (["--objectives", "cvar:0"], "cvar:0"),
-        (["--seeds", "0"], "--seeds 0 must be a number >= 1"),
-        (["--seed-list", "-1"], "--seed-list -1 must be a number >= 0"),
+        (["--seeds", "0"], "--seeds 0 must be a number in 1 ... 4294967295"),
+        (["--seed-list", "-1"], "--seed-list -1 must be a number in 0 ... 4294967295"),
+        (["--seed-list", "1", "4294967296"], "--seed-list 4.29497e+09 must be a number in 0 ... 4294967295"),
         (["--steps", "0"], "--steps 0 must be a number >= 1"),
         (["--steps", "nan"], "--steps nan must be a number >= 1"),
         (["--steps", "1.5"], "whole number"),
@@ -235,12 +171,30 @@ def test_labels(tmp_path: Path) -> None:
         (["--params", "k:8"], "group_size"),
         (["--params", "batch_size:1"], "cannot be built"),
         (["--params", "env_wrapper:no.Such"], "Cannot import 'no.Such'"),
-        (["--algos", "ordera2c"], "names no n_timesteps for CartPole-v1: say how long to train with --steps"),
+        (["--params", "n_epochs:abc"], "n_epochs = 'abc' of OrderPPO must be of type int"),
+        (["--params", "orderppo.anneal:abc"], "anneal = 'abc' of OrderPPO must be of type float"),
+        (["--params", "learning_rate:[1]"], "learning_rate = [1] of OrderPPO must be of type float or schedule"),
+        (["--params", "env_kwargs:{'x': 1}"], "cannot be built: TypeError"),
+        (["--env", "no_such_package:CartPole-v1"], "cannot import 'no_such_package' (ModuleNotFoundError"),
+        (["--env", "killing_env:CartPol-v1"], "--env killing_env:CartPol-v1 is unknown: did you mean 'CartPole-v1'"),
+        (["--env", "LacksDependency-v0"], "cannot be built: DependencyNotInstalled: pip install simulator"),
+        (["--out", ""], "argument --out: the name of the folder is empty"),
+        # An objective, not an option
+        (["--objectives", "-gini", "--params", "batch_size:1"], "orderppo with -gini on CartPole-v1 cannot be built"),
+        (["--algos", "ordera2c"], "has no n_timesteps for CartPole-v1: say how long to train with --steps"),
     ],
 )
 def test_bad_input_is_refused_before_training(
-    options: list[str], message: str, conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    message: str,
+    conf_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(
+        gym.registry, "LacksDependency-v0", gym.envs.registration.EnvSpec("LacksDependency-v0", lacks_dependency)
+    )
     with pytest.raises(SystemExit) as error:
         cli.main(arguments(conf_dir, tmp_path / "out", *options))
     assert error.value.code == 2
@@ -248,12 +202,65 @@ def test_bad_input_is_refused_before_training(
     assert not (tmp_path / "out").exists()
 
 
-def test_files_of_others_are_not_overwritten(conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("manifest", [None, "{}", '{"runs": []}', '{"command": "make", "runs": []}', "[]", "compare"])
+def test_files_of_others_are_not_overwritten(
+    manifest: str | None, conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "returns.csv").write_text("mine")
-    with pytest.raises(SystemExit):
+    if manifest is not None:
+        (tmp_path / "compare.json").write_text(manifest)
+    with pytest.raises(SystemExit) as error:
         cli.main(arguments(conf_dir, tmp_path))
-    assert "holds returns.csv that this command did not write" in capsys.readouterr().err
+    assert error.value.code == 2
+    names = "returns.csv" if manifest is None else "returns.csv, compare.json"
+    assert f"contains {names}, which this command did not write" in capsys.readouterr().err
     assert (tmp_path / "returns.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("obstacle", [".", "runs", ".compare.lock"])
+def test_folder_that_cannot_be_written(
+    obstacle: str, conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    if obstacle == ".compare.lock":
+        (out / obstacle).mkdir(parents=True)
+    else:
+        (out / obstacle).parent.mkdir(parents=True, exist_ok=True)
+        (out / obstacle).write_text("a file")
+    with pytest.raises(SystemExit) as error:
+        cli.main(arguments(conf_dir, out))
+    assert error.value.code == 2
+    assert f"--out {out} cannot be written" in capsys.readouterr().err
+
+
+def test_a_second_command_in_the_same_folder_is_refused(
+    conf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.0)
+    with files.locked(tmp_path):
+        # As the process of a run that outlives a killed command by a moment
+        process = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        with pytest.raises(SystemExit) as error:
+            cli.main(arguments(conf_dir, tmp_path))
+    finally:
+        process.kill()
+        process.wait()
+    assert error.value.code == 2
+    assert f"--out {tmp_path} is in use by another command (process {os.getpid()} on " in capsys.readouterr().err
+    with files.locked(tmp_path):
+        pass
+
+
+def test_interrupt_before_the_first_run(
+    conf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(spec: RunSpec) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "make_model", interrupt)
+    assert cli.main(arguments(conf_dir, tmp_path)) == 130
+    assert "Interrupted before the first run." in capsys.readouterr().out
 
 
 def test_missing_matplotlib_is_told_before_training(
@@ -263,27 +270,46 @@ def test_missing_matplotlib_is_told_before_training(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
     with pytest.raises(SystemExit):
         cli.main(arguments(conf_dir, tmp_path / "out"))
-    assert "pip install 'sb3_ordergrad[plots]'" in capsys.readouterr().err
+    assert install_hint("plots") in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_run_does_not_take_the_others_along(
+@pytest.mark.slow
+def test_damaged_runs_are_repeated_and_failures_are_told(
     conf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail_once(spec: RunSpec) -> str:
+    out = tmp_path / "out"
+    options = arguments(conf_dir, out, "--seeds", "2", "--steps", "128")
+
+    def fail_once(spec: RunSpec) -> Path:
         if spec.seed == 0 and spec.objective == "mean":
             raise ValueError("NaN reward")
         return run_one(spec)
 
-    monkeypatch.setattr(child, "run_one", fail_once)
-    options = arguments(conf_dir, tmp_path / "out", "--seeds", "2", "--steps", "128")
-    assert cli.main(options) == 1
+    def full_disk(self: report.Report, out: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    # The table and the failure of a run are printed even if nothing can be written
+    with monkeypatch.context() as patch:
+        patch.setattr(child, "run_one", fail_once)
+        patch.setattr(report.Report, "write", full_disk)
+        assert cli.main(options) == 1
     captured = capsys.readouterr()
     assert "NaN reward" in captured.err and "orderppo-CartPole-v1-mean-s0" in captured.err
+    assert f"The report could not be written to {out}: [Errno 28] No space left on device" in captured.err
     assert "| cvar:0.25 " in captured.out
-    assert len(list((tmp_path / "out").glob("runs/*/done.json"))) == 3
+    assert len(list(out.glob("runs/*/done.json"))) == 3 and not (out / "table.md").exists()
+
+    # A failed run and a damaged one are repeated, files of killed writers are removed
+    next(out.glob("runs/*mean-s1*/vecnormalize.pkl")).unlink()
+    (out / ".table-1.tmp.md").write_text("half")
+    assert cli.main(options) == 0
+    assert "4 runs of 128 steps on CartPole-v1, 2 already done" in capsys.readouterr().out
+    assert (out / "table.md").exists() and len(list(out.glob("runs/*/vecnormalize.pkl"))) == 4
+    assert [path.name for path in out.glob(".*")] == [".compare.lock"]
 
 
+@pytest.mark.slow
 def test_interrupt_keeps_what_is_finished(tmp_path: Path, conf_dir: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "sb3_ordergrad.compare", *arguments(conf_dir, out, "--seeds", "1", "--n-jobs", "2")]

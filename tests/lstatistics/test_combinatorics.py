@@ -1,4 +1,4 @@
-"""The combinatorial tables against exact integer arithmetic, their identities, and their size limits."""
+"""The table of order statistics against exact arithmetic, its identities, large groups, and a fractional k."""
 
 import math
 from fractions import Fraction
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from sb3_ordergrad.lstatistics import LStatistic, rank_weights, tables
-from sb3_ordergrad.lstatistics.tables import collapse, order_table
+from sb3_ordergrad.lstatistics import LStatistic, combinatorics, rank_weights
+from sb3_ordergrad.lstatistics.combinatorics import collapse, order_table
 
 
 def binomial(n: int, k: int) -> int:
@@ -60,39 +60,53 @@ def test_table_is_a_distribution(n: int, k: int) -> None:
     assert (table >= 0).all()
 
 
-@pytest.mark.parametrize(("n", "k"), [(6, 2.5), (12, 1.5), (30, 7.25)])
-def test_fractional_k_uses_gamma_functions(n: int, k: float) -> None:
-    def log_binomial(top: float, bottom: float) -> float:
-        if bottom <= -1 or top - bottom <= -1:
-            return -math.inf
-        return float(gammaln(top + 1) - gammaln(bottom + 1) - gammaln(top - bottom + 1))
-
-    expected = [
-        [
-            math.exp(log_binomial(m - 1, j - 1) + log_binomial(n - m, k - j) - log_binomial(n, k))
-            for j in range(1, math.floor(k) + 1)
-        ]
-        for m in range(1, n + 1)
-    ]
-    np.testing.assert_allclose(order_table(n, k), expected, rtol=1e-12)
+def sequential_table(population: int, sample: float) -> np.ndarray:
+    """The table by its definition: go through the population and take each member with ``min(1, (sample - taken) / left)``."""
+    table = np.zeros((population, population))
+    taken_before = np.zeros(population + 1)
+    taken_before[0] = 1.0
+    for m in range(population):
+        take = np.clip((sample - np.arange(population)) / (population - m), 0.0, 1.0)
+        table[m] = taken_before[:-1] * take
+        taken_before = np.append(taken_before[:-1] * (1.0 - take), 0.0) + np.append(0.0, table[m])
+    return table[:, : math.floor(sample)]
 
 
-def test_fractional_k_meets_its_neighbours() -> None:
-    alpha = rank_weights("cvar:0.3", 5)
-    np.testing.assert_allclose(collapse(20, 5 + 1e-9, alpha), collapse(20, 5, alpha), rtol=0, atol=1e-8)
-    # the minimum has no rank above it: continuous from both sides
-    lowest = collapse(20, 5 - 1e-9, rank_weights("min", 4))
-    np.testing.assert_allclose(lowest, collapse(20, 5, rank_weights("min", 5)), rtol=0, atol=1e-8)
+@pytest.mark.parametrize(("n", "k"), [(3, 2.5), (6, 2.5), (12, 1.5), (30, 7.25), (40, 39.9), (5, 4), (12, 3.0)])
+def test_table_is_sequential_sampling(n: int, k: float) -> None:
+    sample = int(k) if float(k).is_integer() else k
+    np.testing.assert_allclose(order_table(n, sample), sequential_table(n, k), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("n", "k"), [(6, 1.2), (6, 2.5), (30, 7.25), (40, 39.9)])
+def test_fractional_minimum_has_its_closed_form(n: int, k: float) -> None:
+    """``P(min > R_(m)) = C(n-m, k) / C(n, k)`` as long as more than k members are above."""
+    above = np.arange(n - 1, -1, -1.0)
+    inside = above > k - 1
+    log_ratio = gammaln(above[inside] + 1) - gammaln(above[inside] - k + 1) - gammaln(n + 1) + gammaln(n - k + 1)
+    survival = np.zeros(n)
+    survival[inside] = np.exp(log_ratio)
+    np.testing.assert_allclose(1.0 - np.cumsum(order_table(n, k)[:, 0]), survival, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("objective", "n"), [("max", 5), ("min", 5), ("rank:2", 6), ("bottom:2", 6), ("top:1", 20)])
+def test_fractional_k_is_continuous(objective: str, n: int) -> None:
+    """At a whole k from above, where the ranks stay; the extremes, which do not depend on the other ranks, from below too."""
+    for k in range(2, n):
+        whole = LStatistic(n, k, objective).value_weights
+        np.testing.assert_allclose(LStatistic(n, k + 1e-9, objective).value_weights, whole, rtol=0, atol=1e-7)
+        if objective in ("max", "min"):
+            np.testing.assert_allclose(LStatistic(n, k - 1e-9, objective).value_weights, whole, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize(
     "objective", ["cvar:0.1", "upper_cvar:0.3", "max", "min", "median", "gini", "top_bottom:3", "lmoment:4"]
 )
-@pytest.mark.parametrize(("n", "k"), [(600, 40), (3000, 90), (700, 699)])
-def test_blocks_equal_the_dense_table(objective: str, n: int, k: int) -> None:
+@pytest.mark.parametrize(("n", "k"), [(600, 40), (3000, 90), (700, 699), (700, 699.5), (600, 400.3)])
+def test_blocks_equal_the_dense_table(objective: str, n: int, k: float) -> None:
     alpha = rank_weights(objective, k)
     dense = order_table(n, k) @ alpha
-    np.testing.assert_allclose(tables._collapse_blocks(n, k, alpha), dense, rtol=0, atol=1e-14 * np.abs(alpha).sum())
+    np.testing.assert_allclose(combinatorics._collapse_blocks(n, k, alpha), dense, rtol=0, atol=1e-14 * np.abs(alpha).sum())
 
 
 @pytest.mark.parametrize("objective", ["mean", "max", "min", "cvar:0.01", "upper_cvar:0.001", "median", "top_bottom:1"])
@@ -117,7 +131,7 @@ def test_multiples_of_the_mean_are_exact() -> None:
     np.testing.assert_array_equal(collapse(4, 4, np.arange(4.0)), np.arange(4.0))
 
 
-def test_tables_are_kept_and_read_only() -> None:
+def test_tables_are_cached_and_read_only() -> None:
     table = order_table(50, 10)
     assert order_table(50, 10) is table
     assert not table.flags.writeable

@@ -1,0 +1,194 @@
+"""The folder of a run: which files are in it, in which order they are written, and whether they are complete."""
+
+import uuid
+import zipfile
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from sb3_ordergrad.compare import files
+from sb3_ordergrad.compare.settings import normalize_kwargs
+from sb3_ordergrad.compare.spec import RunSpec
+from sb3_ordergrad.evaluation import ReturnDistribution
+
+# Written when the training is complete; removed when done.json, which contains all of it, is written
+TRAINED = "trained.json"
+DONE = "done.json"
+STEPS = "steps.txt"
+# Identifies the attempt that owns the folder
+ATTEMPT = "attempt.txt"
+ERROR = "error.txt"
+FIELDS: dict[str, Any] = {
+    "training": dict,
+    "seconds_training": (int, float),
+    "commit": (str, NoneType),
+    "versions": dict,
+    "machine": str,
+}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """
+    The results of a run.
+
+    :param spec: the run
+    :param record: content of ``done.json``
+    :param distribution: returns of the evaluation
+    :param training_episodes: time steps at which the training episodes ended, and their raw returns
+    """
+
+    spec: RunSpec
+    record: dict[str, Any]
+    distribution: ReturnDistribution
+    training_episodes: tuple[np.ndarray, np.ndarray]
+
+
+class RunFolder:
+    """
+    Reads and writes the files of a run.
+
+    The order of the writes is such that a process killed at any point leaves a folder whose unfinished part is repeated:
+    policy and training episodes, ``trained.json``, ``returns.csv``, ``done.json``. A damaged file counts as missing.
+
+    :param spec: the run
+    """
+
+    def __init__(self, spec: RunSpec):
+        self.spec = spec
+        self.path = spec.folder
+        self._attempt = uuid.uuid4().hex
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        record = files.read_json(self.path / name)
+        valid = isinstance(record, dict) and all(key in record and isinstance(record[key], FIELDS[key]) for key in FIELDS)
+        return record if valid and record["training"] == self.spec.training else None
+
+    def _training_record(self) -> dict[str, Any] | None:
+        return self._record(TRAINED) or self._record(DONE)
+
+    def _training_episodes(self) -> tuple[np.ndarray, np.ndarray]:
+        timesteps, returns = files.read_columns(self.path / "training.csv", "timestep", "return")
+        return timesteps, returns
+
+    def is_trained(self) -> bool:
+        """Whether the training of this run is complete and its files are intact."""
+        record = self._training_record()
+        if record is None:
+            return False
+        try:
+            n_episodes = len(self._training_episodes()[0])
+            with zipfile.ZipFile(self.path / "model.zip") as archive:
+                # A cut archive can pass for one of the archives that it contains
+                intact = "policy.pth" in archive.namelist() and archive.testzip() is None
+            if normalize_kwargs(self.spec.settings) is not None:
+                # The first and the last byte of a pickle
+                content = (self.path / "vecnormalize.pkl").read_bytes()
+                intact = intact and content[:1] == b"\x80" and content[-1:] == b"."
+        # A damaged archive raises errors of several modules
+        except Exception:
+            return False
+        return intact and record.get("training_episodes", n_episodes) == n_episodes
+
+    def is_done(self) -> bool:
+        """Whether training and evaluation of this run are complete."""
+        return self.read() is not None
+
+    def read(self) -> FinishedRun | None:
+        """The results of this run, or ``None`` if it is not finished or a file is damaged."""
+        record = self._record(DONE)
+        if record is None or record.get("evaluation") != self.spec.evaluation or not self.is_trained():
+            return None
+        path = self.path / "returns.csv"
+        try:
+            distribution = ReturnDistribution.from_csv(path)
+            intact = path.read_bytes().endswith(b"\n") and isinstance(record["seconds_evaluation"], (int, float))
+            training_episodes = self._training_episodes()
+        except Exception:
+            return None
+        intact = intact and len(distribution) == self.spec.n_eval_episodes
+        return FinishedRun(self.spec, record, distribution, training_episodes) if intact else None
+
+    def steps_done(self) -> int:
+        """Training steps so far, for the progress bar."""
+        if any((self.path / name).exists() for name in (TRAINED, DONE)):
+            return self.spec.steps
+        try:
+            return min(self.spec.steps, int((self.path / STEPS).read_text()))
+        except (OSError, ValueError):
+            return 0
+
+    def clear_attempt(self) -> None:
+        """Remove what unfinished attempts left; an attempt that still runs, perhaps on a cluster, ends at its next report."""
+        names = (ATTEMPT, STEPS, ERROR) if self.is_trained() else (DONE, TRAINED, ATTEMPT, STEPS, ERROR)
+        for path in (*(self.path / name for name in names), *self.path.glob(".*.tmp*")):
+            path.unlink(missing_ok=True)
+
+    def claim(self) -> None:
+        """Make this object the owner of the folder; an earlier owner gets an error when it writes next."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.clear_attempt()
+        (self.path / ATTEMPT).write_text(self._attempt)
+
+    def _check_owner(self) -> None:
+        try:
+            is_owner = (self.path / ATTEMPT).read_text() == self._attempt
+        except FileNotFoundError:
+            is_owner = False
+        if not is_owner:
+            raise RuntimeError(f"Another attempt writes to {self.path}, or the command that started this one has ended.")
+
+    def report_steps(self, steps: int) -> None:
+        """
+        Write the number of training steps so far, for the progress bar.
+
+        :param steps: the number of steps
+        :raises RuntimeError: if the folder has another owner
+        """
+        self._check_owner()
+        (self.path / STEPS).write_text(str(steps))
+
+    def finish_training(self, episodes: list[tuple[int, float, int]], seconds: float) -> None:
+        """
+        Write the training episodes and the record of the training, once the policy is saved.
+
+        :param episodes: time step of the end, return and length of each episode
+        :param seconds: duration of the training
+        :raises RuntimeError: if the folder has another owner
+        """
+        self._check_owner()
+        files.write_csv(self.path / "training.csv", ("timestep", "return", "length"), episodes)
+        origin = {"commit": files.git_commit(), "versions": files.package_versions(), "machine": files.machine()}
+        counts = {"seconds_training": round(seconds, 2), "training_episodes": len(episodes)}
+        files.write_json(self.path / TRAINED, {"training": self.spec.training, **counts, **origin})
+
+    def start_evaluation(self) -> dict[str, Any]:
+        """
+        Forget an earlier evaluation, so that its record never stands beside other returns.
+
+        :return: the record of the training
+        """
+        record = self._training_record()
+        if record is None:
+            raise RuntimeError(f"The training in {self.path} has disappeared.")
+        files.write_json(self.path / TRAINED, record)
+        (self.path / DONE).unlink(missing_ok=True)
+        return record
+
+    def finish_evaluation(self, record: dict[str, Any], distribution: ReturnDistribution, seconds: float) -> None:
+        """
+        Write the evaluation returns, then the record of the run.
+
+        :param record: the record of the training
+        :param distribution: returns of the evaluation
+        :param seconds: duration of the evaluation
+        :raises RuntimeError: if the folder has another owner
+        """
+        self._check_owner()
+        distribution.to_csv(self.path / "returns.csv")
+        evaluation = {"evaluation": self.spec.evaluation, "seconds_evaluation": round(seconds, 2)}
+        files.write_json(self.path / DONE, {**record, **evaluation})
+        (self.path / TRAINED).unlink()
+        self.clear_attempt()
