@@ -5,6 +5,7 @@ The risk suite: OrderPPO and its rivals on published tasks, with the same budget
     python benchmarks/suite.py                         # all tasks and methods: some 6 hours of two cores
     python benchmarks/suite.py --tasks GuardedMaze-v1 --methods orderppo ppo --seeds 0 1
     python benchmarks/suite.py --methods sac tqc       # off-policy methods, on two robots
+    python benchmarks/suite.py --methods orderppo-sampled            # without the learned mean of rare losses
     python benchmarks/suite.py --methods orderppo-x10 sac-certain    # for reference levels (references.py --found)
     python benchmarks/suite.py --methods return-capping-published ppo-published cvar-ppo-published
     python benchmarks/suite.py --report                # trains nothing: docs/suite.md, figures and docs/data

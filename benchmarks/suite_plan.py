@@ -166,6 +166,15 @@ OFF_POLICY = {
     "sac": Method("SAC, 0.1 of the steps", SAC, nothing, steps=0.1, tasks=ROBOTS[:2]),
     "tqc": Method("TQC, 0.1 of the steps", "sb3_contrib:TQC", nothing, steps=0.1, tasks=ROBOTS[:2]),
 }
+# What OrderPPO's objective does alone: its other part is the learned mean of rare losses, which no rival has
+ABLATIONS = {
+    "orderppo-sampled": Method(
+        "OrderPPO, rare losses as sampled",
+        ORDER_PPO,
+        lambda task: order_settings(task) | {"smooth_rare_losses": False},
+        tuned_as="orderppo",
+    ),
+}
 # Only for reference levels: more steps, and the risk as its expected loss in training
 REFERENCES = {
     "orderppo-x10": Method("OrderPPO, 10 x the steps", ORDER_PPO, order_settings, "orderppo", 10.0, NO_OPTIMUM, max_seeds=2),
@@ -190,7 +199,7 @@ PUBLISHED = {
         max_seeds=1,
     ),
 }
-ALL = METHODS | OFF_POLICY | REFERENCES | PUBLISHED
+ALL = METHODS | OFF_POLICY | ABLATIONS | REFERENCES | PUBLISHED
 
 
 def load_tasks() -> dict[str, Task]:
