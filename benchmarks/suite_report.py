@@ -138,7 +138,7 @@ def suite_table(results: Results, half: str) -> list[str]:
     ]
     n_tasks = len(next(iter(scores.values())))
     caption = "Interquartile mean of the normalised CVaR, and the probability that a run of OrderPPO is better."
-    return [f"{n_tasks} tasks. {caption}", "", *table(["method", "IQM", "P(OrderPPO is better)"], rows)]
+    return [f"Tasks: {n_tasks}. {caption}", "", *table(["method", "IQM", "P(OrderPPO is better)"], rows)]
 
 
 def draw(results: Results, folder: Path) -> list[str]:

@@ -182,11 +182,11 @@ def test_tables_and_suite_statistics() -> None:
     results = fake_results(["orderppo", "ppo"], ["BettingGame-v0", "AmericanPut-v0", "RiskyHopper-v0"])
     results["RiskyHopper-v0"]["sac"] = results["RiskyHopper-v0"]["ppo"]
     lines = report.suite_table(results, "all")
-    assert lines[0].startswith("3 tasks")
+    assert lines[0].startswith("Tasks: 3.")
     assert lines[-2] == "| OrderPPO | 1.000 [1.000, 1.000] |  |"
     # and SAC, which was not run on all tasks, is not in the table
     assert lines[-1] == "| PPO | 0.000 [0.000, 0.000] | 1.00 [1.00, 1.00] |"
-    assert report.suite_table(results, "held-out")[0].startswith("1 tasks")
+    assert report.suite_table(results, "held-out")[0].startswith("Tasks: 1.")
     rows = report.task_table(TASKS["BettingGame-v0"], results["BettingGame-v0"])
     assert "36.51 [36.51, 36.51] | 1.00 [1.00, 1.00]" in rows[2]
 
