@@ -14,10 +14,11 @@ PYTEST_ARGS ?=
 COVERAGE := --cov=sb3_ordergrad --cov-report=term-missing:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test pytest attack bench lint type format clean
+.PHONY: help install demo suite-demo test pytest attack bench lint type format clean
 
 help:
 	@echo "make demo    train OrderPPO and PPO on a risky MuJoCo task, print the table (minutes)"
+	@echo "make suite-demo   one task of the risk suite with three methods (minutes)"
 	@echo "make test    lint, types, tests and their line coverage"
 	@echo "make attack  random configurations, kills and crash points for longer than the tests do"
 	@echo "make bench   speed of the estimator, of training and of the import"
@@ -36,6 +37,9 @@ $(INSTALLED): setup.py constraints.txt sb3_ordergrad/version.txt
 
 demo: $(INSTALLED)
 	$(PYTHON) -m sb3_ordergrad.compare $(DEMO_ARGS)
+
+suite-demo: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(PYTHON) benchmarks/suite.py --demo
 
 test: COVERAGE += --cov-fail-under=95
 test: lint type pytest

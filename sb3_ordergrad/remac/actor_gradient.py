@@ -73,8 +73,7 @@ def action_gradient(
 def _differentiate_all(
     q_values: Callable[[th.Tensor], Sequence[th.Tensor]], actions: th.Tensor, weights: th.Tensor
 ) -> ActionGradient:
-    actions = actions.requires_grad_()
-    smallest = th.cat(list(q_values(actions.flatten(0, 1))), dim=1).min(dim=1).values.view(actions.shape[:2])
+    smallest = th.cat(list(q_values(actions.requires_grad_().flatten(0, 1))), dim=1).min(dim=1).values.view(actions.shape[:2])
     objective = (weights @ smallest.sort(dim=0).values).mean()
     (gradient,) = th.autograd.grad(objective, actions)
     return ActionGradient(gradient, objective.detach(), smallest.detach())

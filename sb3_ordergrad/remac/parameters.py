@@ -8,7 +8,7 @@ import numpy as np
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution, StateDependentNoiseDistribution
 from stable_baselines3.sac.policies import Actor, SACPolicy
 
-from sb3_ordergrad.lstatistics import LStatistic, Objective, ObjectiveLike, parse_objective
+from sb3_ordergrad.lstatistics import LStatistic, ObjectiveLike, parse_objective
 
 # With more samples, the activations of one update would fill the memory
 MAX_ACTION_SAMPLES = 1000
@@ -18,9 +18,7 @@ MIN_ADAM_EPS, MAX_ADAM_EPS = 1e-20, 1e20
 CHECKED_PROGRESS = np.linspace(1.0, 0.0, 101).tolist()
 
 
-@lru_cache(maxsize=16)
-def _value_weights(n_action_samples: int, k: float, objective: Objective) -> np.ndarray:
-    return LStatistic(n_action_samples, k, objective).value_weights
+_cached_lstatistic = lru_cache(maxsize=16)(LStatistic)
 
 
 def value_weights(objective: ObjectiveLike, k: float, n_action_samples: int, where: str = "") -> np.ndarray:
@@ -42,7 +40,7 @@ def value_weights(objective: ObjectiveLike, k: float, n_action_samples: int, whe
             f"k={k!r}{where} must be a number between 1 and n_action_samples={n}: the objective ranks samples of k "
             "of these actions. Use a smaller k (k=1 maximises Q itself) or more action samples."
         )
-    return _value_weights(int(n), float(k), parse_objective(objective))
+    return _cached_lstatistic(int(n), float(k), parse_objective(objective)).value_weights
 
 
 def check_parameters(
@@ -56,9 +54,8 @@ def check_parameters(
     :raises ValueError: if one of them is out of its range
     """
     if callable(k):
-        for progress_remaining in CHECKED_PROGRESS:
-            where = f" at progress_remaining={progress_remaining:.2f}"
-            value_weights(objective, k(progress_remaining), n_action_samples, where)
+        for progress in CHECKED_PROGRESS:
+            value_weights(objective, k(progress), n_action_samples, f" at progress_remaining={progress:.2f}")
     else:
         value_weights(objective, k, n_action_samples)
     eps = actor_adam_eps

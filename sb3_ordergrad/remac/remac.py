@@ -221,8 +221,7 @@ class ReMAC(SAC):
 
         # With several environments, the last steps go beyond the end of training
         k = self.k(max(0.0, self._current_progress_remaining)) if callable(self.k) else self.k
-        weights = th.as_tensor(value_weights(self.objective, k, self.n_action_samples), device=self.device)
-        weights = weights.to(next(self.critic.parameters()).dtype)
+        weights = th.as_tensor(value_weights(self.objective, k, self.n_action_samples)).to(next(self.critic.parameters()))
 
         losses: dict[str, list[float]] = {"ent_coef": [], "ent_coef_loss": [], "actor_loss": [], "critic_loss": []}
         for gradient_step in range(gradient_steps):
@@ -269,8 +268,8 @@ class ReMAC(SAC):
             # Detached, so that other losses do not change it
             ent_coef = th.exp(self.log_ent_coef.detach())
             assert isinstance(self.target_entropy, float)
-            log_prob = samples.log_prob(self.actor.action_dist.epsilon)
-            ent_coef_loss = -(self.log_ent_coef * (log_prob + self.target_entropy)).mean()
+            excess = samples.log_prob(self.actor.action_dist.epsilon) + self.target_entropy
+            ent_coef_loss = -(self.log_ent_coef * excess).mean()
             losses["ent_coef_loss"].append(ent_coef_loss.item())
             self.ent_coef_optimizer.zero_grad()
             ent_coef_loss.backward()
@@ -284,21 +283,19 @@ class ReMAC(SAC):
         # For n-step replay, discount factor is gamma**n_steps (when no early termination)
         discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
         samples = sample_actions(self.actor, replay_data.next_observations, 1)
-        next_q_values = th.cat(self.critic_target(replay_data.next_observations, samples.actions[0]), dim=1)
-        next_q_values = next_q_values.min(dim=1, keepdim=True).values
+        q_values = self.critic_target(replay_data.next_observations, samples.actions[0])
+        next_q_values = th.cat(q_values, dim=1).amin(dim=1, keepdim=True)
         if ent_coef.item() != 0.0:
-            log_prob = samples.log_prob(self.actor.action_dist.epsilon)
-            next_q_values = next_q_values - ent_coef * log_prob.reshape(-1, 1)
+            next_q_values = next_q_values - ent_coef * samples.log_prob(self.actor.action_dist.epsilon).reshape(-1, 1)
         return replay_data.rewards + (1 - replay_data.dones) * discounts * next_q_values
 
     @th.no_grad()
     def _log_policy(self, samples: ActionSamples, q_values: th.Tensor) -> None:
         """Record the state of the policy in the last gradient step."""
         gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
-        q_spread = q_values.std(dim=0, correction=min(1, len(q_values) - 1)).mean()
         self.logger.record("train/entropy", -samples.log_prob(self.actor.action_dist.epsilon).mean().item())
         self.logger.record("train/action_std", samples.std.mean().item())
-        self.logger.record("train/q_spread", q_spread.item())
+        self.logger.record("train/q_spread", q_values.std(dim=0, correction=min(1, len(q_values) - 1)).mean().item())
         self.logger.record("train/actor_grad_norm", th.cat(gradients).norm().item() if gradients else 0.0)
 
     def learn(
