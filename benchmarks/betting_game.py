@@ -21,7 +21,8 @@ import numpy as np
 import torch as th
 
 from sb3_ordergrad import OrderPPO
-from sb3_ordergrad.compare import cli, files
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import cli
 from sb3_ordergrad.compare.execute import run_all
 from sb3_ordergrad.compare.report import finished_runs, provenance
 from sb3_ordergrad.compare.run_folder import RunFolder

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_ordergrad.compare import files
+from sb3_ordergrad.common import files
 from sb3_ordergrad.compare.settings import normalize_kwargs
 from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.evaluation import ReturnDistribution
@@ -101,15 +101,13 @@ class RunFolder:
         record = self._record(DONE)
         if record is None or record.get("evaluation") != self.spec.evaluation or not self.is_trained():
             return None
-        path = self.path / "returns.csv"
         try:
-            distribution = ReturnDistribution.from_csv(path)
-            intact = path.read_bytes().endswith(b"\n") and isinstance(record["seconds_evaluation"], (int, float))
+            distribution = ReturnDistribution.from_csv(self.path / "returns.csv", self.spec.n_eval_episodes)
             training_episodes = self._training_episodes()
-        except Exception:
+        except (OSError, ValueError):
             return None
-        intact = intact and len(distribution) == self.spec.n_eval_episodes
-        return FinishedRun(self.spec, record, distribution, training_episodes) if intact else None
+        is_complete = isinstance(record.get("seconds_evaluation"), (int, float))
+        return FinishedRun(self.spec, record, distribution, training_episodes) if is_complete else None
 
     def steps_done(self) -> int:
         """Training steps so far, for the progress bar."""

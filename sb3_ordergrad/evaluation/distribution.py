@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sb3_ordergrad.common import files
 from sb3_ordergrad.evaluation import statistics
-from sb3_ordergrad.evaluation.intervals import BootstrapMethod, Interval, bootstrap_interval, check_options
+from sb3_ordergrad.evaluation.checks import check_options, check_returns
+from sb3_ordergrad.evaluation.intervals import BootstrapMethod, Interval, bootstrap_interval
 from sb3_ordergrad.evaluation.stochastic_dominance import Dominance, dominance
 
 CSV_COLUMNS = ("episode", "return", "length")
@@ -52,23 +54,19 @@ class ReturnDistribution:
 
     :param returns: raw episode returns, shape ``(n_episodes,)``
     :param lengths: steps of the same episodes, shape ``(n_episodes,)``
-    :raises ValueError: if there are no returns, the shapes differ, a return is not finite or a length is no whole number
+    :raises ValueError: if there are no returns, the shapes differ, a return is not finite or a length is no whole number >= 1
     """
 
     returns: np.ndarray
     lengths: np.ndarray
 
     def __post_init__(self) -> None:
-        returns, lengths = np.asarray(self.returns, dtype=np.float64), np.asarray(self.lengths, dtype=np.float64)
-        if returns.ndim != 1 or len(returns) == 0 or returns.shape != lengths.shape:
-            raise ValueError(
-                f"returns has shape {returns.shape}, lengths {lengths.shape}: both need (n_episodes,), at least 1 episode."
-            )
-        if not np.isfinite(returns).all():
-            raise ValueError("Returns must be finite, got NaN or infinity: check the rewards of the environment.")
-        invalid = lengths[~((lengths >= 0) & (lengths < 2**53) & (lengths == np.rint(lengths)))]
+        returns, lengths = check_returns("returns", self.returns), check_returns("lengths", self.lengths)
+        if len(returns) != len(lengths):
+            raise ValueError(f"returns has shape {returns.shape}, lengths {lengths.shape}: an episode has one of each.")
+        invalid = lengths[(lengths < 1) | (lengths >= 2**53) | (lengths != np.rint(lengths))]
         if len(invalid):
-            raise ValueError(f"An episode has the length {invalid[0]}: lengths must be whole numbers of steps.")
+            raise ValueError(f"An episode has the length {invalid[0]}: lengths must be whole numbers of steps >= 1.")
         # The fields of a frozen dataclass cannot be assigned
         object.__setattr__(self, "returns", returns)
         object.__setattr__(self, "lengths", lengths.astype(np.int64))
@@ -176,18 +174,10 @@ class ReturnDistribution:
 
         An interrupted write leaves no file, or the previous one.
 
-        :param path: the file; its folder must exist
+        :param path: the file; its folder is created
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.stem}-{os.getpid()}.tmp{path.suffix}")
-        try:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(CSV_COLUMNS)
-                writer.writerows(zip(range(len(self)), self.returns.tolist(), self.lengths.tolist(), strict=True))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        rows = zip(range(len(self)), self.returns.tolist(), self.lengths.tolist(), strict=True)
+        files.write_csv(Path(path), CSV_COLUMNS, rows)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike, n_episodes: int | None = None) -> "ReturnDistribution":

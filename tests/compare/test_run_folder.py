@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sb3_ordergrad.compare import files, run
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import run
 from sb3_ordergrad.compare.run import evaluation_seed, run_one
 from sb3_ordergrad.compare.run_folder import FIELDS, RunFolder
 from sb3_ordergrad.compare.spec import RunSpec

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, the lock of a results folder, and where a result came from."""
+"""Files that are complete or absent, and where a result came from."""
 
 import csv
 import importlib.metadata
@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +13,6 @@ from typing import Any
 
 import numpy as np
 
-try:
-    import fcntl
-except ImportError:
-    # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
-
-LOCK = ".compare.lock"
-# After a kill, the processes of the runs end a moment later than the command that holds the lock with them
-LOCK_SECONDS = 5.0
 PACKAGES = ("sb3_ordergrad", "stable_baselines3", "torch", "gymnasium", "mujoco", "numpy")
 
 
@@ -85,40 +75,6 @@ def read_columns(path: Path, *names: str) -> list[np.ndarray]:
     header, *rows = csv.reader(text.splitlines())
     table = np.array(rows, dtype=np.float64).reshape(-1, len(header))
     return [table[:, header.index(name)] for name in names]
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """
-    Keep other commands out of a folder until this process and its children have ended.
-
-    The lock (``flock``) is released by the operating system, also after a kill. On Windows and on file systems without such
-    locks, there is none.
-
-    :param folder: the folder
-    :raises ValueError: if another command holds the lock for :data:`LOCK_SECONDS`
-    """
-    with (folder / LOCK).open("a+") as file:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    file.seek(0)
-                    holder = file.read()
-                    raise ValueError(
-                        f"--out {folder} is in use by another command ({holder}): wait for its end or choose another folder."
-                    ) from None
-                time.sleep(0.1)
-            except OSError:
-                break
-        os.set_inheritable(file.fileno(), True)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
-        yield
 
 
 def package_versions() -> dict[str, str]:
