@@ -66,7 +66,7 @@ class ReturnDistribution:
             raise ValueError(f"returns has shape {returns.shape}, lengths {lengths.shape}: an episode has one of each.")
         invalid = lengths[(lengths < 1) | (lengths >= 2**53) | (lengths != np.rint(lengths))]
         if len(invalid):
-            raise ValueError(f"An episode has the length {invalid[0]}: lengths must be whole numbers of steps >= 1.")
+            raise ValueError(f"An episode has the length {invalid[0]:g}: lengths must be whole numbers of steps >= 1.")
         # The fields of a frozen dataclass cannot be assigned
         object.__setattr__(self, "returns", returns)
         object.__setattr__(self, "lengths", lengths.astype(np.int64))

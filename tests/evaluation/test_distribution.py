@@ -177,7 +177,7 @@ def test_one_return_has_no_interval() -> None:
         (np.zeros(3), np.ones(2), r"returns has shape \(3,\), lengths \(2,\)"),
         (np.array([0.0, np.nan]), np.ones(2), "with 1 values that are NaN"),
         (np.zeros(2), np.array([1.0, np.inf]), "lengths must be finite"),
-        *((np.zeros(2), np.array([1.0, x]), f"the length {x}: lengths must be whole numbers") for x in (0.0, -3.0, 2.5)),
+        *((np.zeros(2), np.array([1.0, x]), f"the length {x:g}: lengths must be whole numbers") for x in (0.0, -3.0, 2.5)),
     ],
 )
 def test_invalid_returns_and_lengths(returns: np.ndarray, lengths: np.ndarray, message: str) -> None:

@@ -205,8 +205,9 @@ COMMANDS: list[BadCommand] = [
 ]
 SETTINGS = "default:\n  n_envs: 2\n  n_steps: 16\n  batch_size: 16\n  k: 4\n  group_size: 8\n"
 MAX_SECONDS, MAX_MEGABYTES = 30.0, 1000
-# These start a process: the first of each program
-IN_A_PROCESS = ("--no-such-option", "no-such-script", "--seeds")
+_KINDS = [command.program if command.program in ("compare", "zoo") else "example" for command in COMMANDS]
+# Numbers of the commands that start a process: the first of each kind
+IN_A_PROCESS = {_KINDS.index(kind) for kind in _KINDS}
 
 
 def _write(folder: Path, command: BadCommand) -> None:
@@ -275,7 +276,9 @@ def run_in_a_process(command: BadCommand, folder: Path) -> tuple[int, str]:
     is_example = command.program not in ("compare", "zoo")
     program = [str(EXAMPLES / f"{command.program}.py")] if is_example else ["-m", f"sb3_ordergrad.{command.program}"]
     whole = [sys.executable, *program, *_arguments(command)]
-    result = subprocess.run(whole, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+    # A process inherits the limit on memory, which leaves room for what both import
+    with limits(MAX_SECONDS, MAX_MEGABYTES):
+        result = subprocess.run(whole, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
     return result.returncode, result.stderr
 
 
@@ -286,11 +289,11 @@ def check(seed: int, number: int) -> dict[str, int]:
     :return: the count
     :raises Exception: if the command is not refused as it should
     """
-    command = COMMANDS[number % len(COMMANDS)]
-    in_a_process = command.options[:1] in [[option] for option in IN_A_PROCESS]
+    number %= len(COMMANDS)
+    command = COMMANDS[number]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        status, errors = (run_in_a_process if in_a_process else run)(command, folder)
+        status, errors = (run_in_a_process if number in IN_A_PROCESS else run)(command, folder)
         assert status == 2, f"exit status {status}: {errors[-500:]}"
         message = errors.rpartition("error:")[2]
         assert command.message in message, f"{command.message!r} is not in the message: {message}"

@@ -76,7 +76,7 @@ def spellings(value: Any) -> Sequence[str]:
         # The array or its size, or what in it is wrong
         shape = np.asarray(value, dtype=object).shape
         wrong = (
-            ("nan", "NaN", "inf", "'a'", "no return", "finite", "shape")
+            ("nan", "NaN", "inf", "'a'", "no return", "finite", "shape", f"length {value[0]}:")
             if len(value)
             else ("no return", "empty", "at least 1")
         )
