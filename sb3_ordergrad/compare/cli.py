@@ -29,7 +29,16 @@ from sb3_ordergrad.compare.argument_types import check_types
 from sb3_ordergrad.compare.backends import BACKENDS, check_backend, check_cluster
 from sb3_ordergrad.compare.execute import run_all
 from sb3_ordergrad.compare.lock import locked
-from sb3_ordergrad.compare.report import COMMAND, OUTPUTS, Report, check_out, check_pictures, finished_runs, steps_text
+from sb3_ordergrad.compare.report import (
+    COMMAND,
+    MANIFEST,
+    OUTPUTS,
+    Report,
+    check_out,
+    check_pictures,
+    finished_runs,
+    steps_text,
+)
 from sb3_ordergrad.compare.run import make_model
 from sb3_ordergrad.compare.run_folder import RunFolder
 from sb3_ordergrad.compare.spec import RunSpec
@@ -203,7 +212,7 @@ def _open_out(out: Path, stack: ExitStack) -> None:
         stack.enter_context(locked(out))
     except OSError as error:
         raise ValueError(f"--out {out} cannot be written ({error}): choose another folder.") from error
-    for name in OUTPUTS:
+    for name in (*OUTPUTS, MANIFEST):
         for leftover in out.glob(f".{Path(name).stem}-*.tmp{Path(name).suffix}"):
             leftover.unlink(missing_ok=True)
 

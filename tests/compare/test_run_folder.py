@@ -144,6 +144,7 @@ def test_a_crash_after_any_write_leaves_a_run_that_is_repeated(tmp_path: Path, m
     mode = replace(sampled, deterministic=True)
     expected = {spec: (run_one(spec) / "returns.csv").read_text() for spec in (mode, sampled)}
     assert expected[mode] != expected[sampled]
+    files_of_a_run = sorted(path.name for path in sampled.folder.iterdir())
     n_writes = 0
 
     def crash_at(last: int, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -173,6 +174,8 @@ def test_a_crash_after_any_write_leaves_a_run_that_is_repeated(tmp_path: Path, m
             for spec in (mode, sampled):
                 if RunFolder(spec).is_done():
                     assert (spec.folder / "returns.csv").read_text() == expected[spec]
+                    RunFolder(spec).clear_attempt()
+                    assert sorted(path.name for path in spec.folder.iterdir()) == files_of_a_run
             run_one(sampled)
             assert (sampled.folder / "returns.csv").read_text() == expected[sampled]
         assert n_crashes > 10
