@@ -75,7 +75,7 @@ def run_all(specs: Sequence[RunSpec], n_jobs: int, backend: str = "local", sched
     # Absolute paths, since a worker elsewhere has another current folder; by folder, so that no run is executed twice
     absolute = [replace(spec, out=os.path.abspath(spec.out)) for spec in specs]
     folders = {folder.path: folder for folder in map(RunFolder, absolute)}
-    # Also what a killed command left in finished runs, and step counts and records of damaged ones, which would show as progress
+    # What a killed command left in finished runs, and the step counts of damaged ones, which would show as progress
     _clear(folders.values())
     todo = {path: folder for path, folder in folders.items() if not folder.is_done()}
     if not todo:
