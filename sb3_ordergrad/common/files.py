@@ -2,6 +2,7 @@
 
 import csv
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -62,19 +63,26 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 def read_columns(path: Path, *names: str) -> list[np.ndarray]:
     """
-    Columns of a CSV file of numbers.
+    Columns of numbers in a CSV file; other columns are ignored.
 
-    :param path: a file from :func:`write_csv`
+    :param path: the file, with the names of its columns in the first line
     :param names: names of the columns
     :return: one array a column, float64, shape ``(n_rows,)``
-    :raises ValueError: if the file is cut off, a column is missing or a field is not a number
+    :raises ValueError: if the file was cut, a column is missing or a field is not a number; the message names the file
     """
-    text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        raise ValueError(f"{path} is cut off in its last line.")
-    header, *rows = csv.reader(text.splitlines())
-    table = np.array(rows, dtype=np.float64).reshape(-1, len(header))
-    return [table[:, header.index(name)] for name in names]
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *rows = [*csv.reader(io.StringIO(text))] or [[]]
+        if not set(names) <= set(header):
+            raise ValueError(f"found the columns {header}, but {' and '.join(map(repr, names))} are needed.")
+        if not text.endswith("\n"):
+            raise ValueError("the last line has no line break at its end, so the file was probably cut: write it again.")
+        for line, row in enumerate(rows, start=2):
+            if len(row) != len(header):
+                raise ValueError(f"line {line} must have {len(header)} fields.")
+        return [np.array([row[header.index(name)] for row in rows], dtype=np.float64) for name in names]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def package_versions() -> dict[str, str]:

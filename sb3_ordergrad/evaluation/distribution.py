@@ -1,7 +1,5 @@
 """The distribution of a policy's episode returns: statistics with intervals, comparison, CSV files."""
 
-import csv
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,30 +188,11 @@ class ReturnDistribution:
         :return: the distribution, in the order of the rows
         :raises ValueError: if the file is no such table, or was cut; the message names the file
         """
+        returns, lengths = files.read_columns(Path(path), "return", "length")
         try:
-            distribution = cls(*_read_episodes(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, csv.Error) as error:
+            distribution = cls(returns, lengths)
+        except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
         if n_episodes is not None and len(distribution) != n_episodes:
             raise ValueError(f"{os.fspath(path)} contains {len(distribution)} episodes, not {n_episodes}: write it again.")
         return distribution
-
-
-def _read_episodes(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and lengths in the text of a CSV file."""
-    rows = csv.DictReader(io.StringIO(text))
-    columns = rows.fieldnames or []
-    if not {"return", "length"} <= set(columns):
-        raise ValueError(f"found the columns {list(columns)}, but 'return' and 'length' are needed.")
-    if not text.endswith("\n"):
-        raise ValueError("the last line has no line break at its end, so the file was probably cut: write it again.")
-    episodes = []
-    for row in rows:
-        # DictReader fills short rows with None and collects the surplus of long rows under the key None
-        if None in row or None in row.values():
-            raise ValueError(f"line {rows.line_num} must have {len(columns)} fields.")
-        episodes.append((float(row["return"]), float(row["length"])))
-    if not episodes:
-        raise ValueError("found no episode, at least 1 row is needed.")
-    returns, lengths = np.array(episodes).T
-    return returns, lengths

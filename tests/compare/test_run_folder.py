@@ -228,7 +228,7 @@ def test_evaluation_seeds_are_not_training_seeds() -> None:
     assert len(set(seeds)) == 100 and min(seeds) > 1000
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", "a,b\n1,2", "a,b\n1\n", "a,b\n1,2\n3\n", "a,b\n1,x\n", "b\n1\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n", "a,b\n1,2", "a,b\n1\n", "a,b\n1,2\n3\n", "a,b\nx,1\n", "b\n1\n"])
 def test_columns_of_damaged_files(text: str, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(text)
