@@ -22,10 +22,16 @@ from sb3_ordergrad.compare.report import finished_runs, provenance
 from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.evaluation import ReturnDistribution, bootstrap_over_seeds
 
-OBJECTIVES = {"GuardedMaze-v0": "cvar:0.05", "FragileHalfCheetah-v0": "cvar:0.25", "HalfCheetah-v5": "cvar:0.5"}
+OBJECTIVES = {
+    "GuardedMaze-v0": "cvar:0.05",
+    "FragileHalfCheetah-v0": "cvar:0.25",
+    "HalfCheetah-v5": "cvar:0.5",
+    "FragilePoint-v0": "cvar:0.25",
+}
 # As in docs/results.md, so that its runs are found in the same folder; HalfCheetah's episodes are five times as long
-EVAL_EPISODES = {"GuardedMaze-v0": 2000, "FragileHalfCheetah-v0": 400, "HalfCheetah-v5": 100}
+EVAL_EPISODES = {"GuardedMaze-v0": 2000, "FragileHalfCheetah-v0": 400, "HalfCheetah-v5": 100, "FragilePoint-v0": 1000}
 PPO = "PPO"
+_SMALL_NOISE = "policy_kwargs:dict(log_std_init=-2,ortho_init=False)"
 # label -> (--params, --return-to-date)
 VARIANTS: dict[str, tuple[str, str]] = {
     PPO: ("", "yes"),
@@ -47,6 +53,11 @@ VARIANTS: dict[str, tuple[str, str]] = {
     "projected, normalize_advantage=False": ("credit:projected normalize_advantage:False", "yes"),
     "projected, normalize_advantage=False, without ReturnToDate": ("credit:projected normalize_advantage:False", "no"),
     "projected, value_scale 10, without ReturnToDate": ("credit:projected value_scale:10.0", "no"),
+    "PPO, small initial noise": (_SMALL_NOISE, "yes"),
+    "rare losses smoothed": ("smooth_rare_losses:True", "yes"),
+    "rare losses as sampled": ("smooth_rare_losses:False", "yes"),
+    "rare losses smoothed, small initial noise": (f"smooth_rare_losses:True {_SMALL_NOISE}", "yes"),
+    "rare losses as sampled, small initial noise": (f"smooth_rare_losses:False {_SMALL_NOISE}", "yes"),
     "projected, value_scale 0.1": ("credit:projected value_scale:0.1", "yes"),
     "projected, value_scale 10": ("credit:projected value_scale:10.0", "yes"),
 }

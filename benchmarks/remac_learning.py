@@ -4,12 +4,12 @@ What ReMAC learns: Pendulum-v1 beside SAC, and how the entropy of the final poli
     python benchmarks/remac_learning.py pendulum --seeds 5
     python benchmarks/remac_learning.py entropy --seeds 3
 
-Finished runs are kept: the same command continues after an interruption, and adds what is new. Each run has one thread.
+Finished runs are kept: the same command continues after an interruption and adds new runs. Each run uses one thread.
 
-After training, the policy plays episodes with sampled actions. In every state that it visits there, 64 actions are drawn
-afresh, and the mean of -log pi over them is the state's entropy: that of the squashed policy on [-1, 1]^d, in nats, so that
-the uniform policy has 0.69 d. An episode's entropy is the mean over its states, and likewise its scale, the standard
-deviation of the Gaussian before the squashing (mean over the action's dimensions). Tables give means over seeds and episodes.
+After training, the policy plays episodes with sampled actions. The entropy of a visited state is the mean of -log pi over 64
+further actions there: that of the squashed policy on [-1, 1]^d, in nats, for which the uniform policy has 0.69 d. The entropy
+of an episode is the mean over its states, and so is its scale, the standard deviation of the Gaussian before squashing (mean
+over the action's dimensions). Tables show means over seeds and episodes.
 """
 
 import argparse
@@ -65,7 +65,7 @@ class Run(NamedTuple):
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What decides the result."""
+        """The settings that determine the result."""
         return {name: value for name, value in self._asdict().items() if name not in ("label", "out")}
 
     @property
@@ -75,16 +75,16 @@ class Run(NamedTuple):
         return self.out / "runs" / f"{self.env_id}-{self.steps}-{name}-seed{self.seed}.json"
 
     def result(self) -> dict[str, Any] | None:
-        """What an earlier call found, if it was the same run."""
+        """The stored result, if it is that of the same run."""
         result = files.read_json(self.path)
         return result if result is not None and result["plan"] == self.plan else None
 
 
 def train(run: Run) -> None:
-    """Train, evaluate and write down one run."""
+    """Train and evaluate one run, and write its result."""
     th.set_num_threads(1)
     start = time.monotonic()
-    # Now: the checkout may have moved on when the training ends
+    # Before training: the checkout may change until it ends
     origin = {"commit": files.git_commit(), "versions": files.package_versions(), "machine": files.machine()}
     settings = {"algo": "sac"} if run.settings is None else dict(run.settings)
     algorithm: type[SAC] = SAC if settings.pop("algo", "remac") == "sac" else ReMAC
@@ -134,7 +134,7 @@ def play(model: SAC, seed: int) -> dict[str, list[float]]:
 
 
 def entropy_runs(args: argparse.Namespace) -> list[Run]:
-    """Seeds outermost: an interrupted table holds every variant for the seeds it got to."""
+    """Seeds in the outer loop, so that an interrupted table has all variants for the seeds that are finished."""
     runs = []
     for seed in range(args.seeds):
         for env_id in args.envs:
@@ -176,7 +176,7 @@ def cell(samples: dict[int, list[float]]) -> str:
 
 
 def rows_of(runs: Sequence[Run]) -> list[list[str]]:
-    """A line for each environment and variant that has a finished run, differences to the environment's first variant."""
+    """One row per environment and variant with a finished run; differences are to the environment's first variant."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.result() is not None:
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--envs", nargs="+", default=list(ENTROPY_ENVS), help="environments of the entropy table")
     parser.add_argument("--actor-adam-eps", nargs="+", type=float, default=[None], help="epsilons of the entropy table")
     parser.add_argument("--n-jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--report", action="store_true", help="train nothing: the table of the runs that are finished")
+    parser.add_argument("--report", action="store_true", help="only report the finished runs")
     parser.add_argument("--out", type=Path, default=Path("results/remac"), help="folder of the results")
     args = parser.parse_args()
     is_entropy = args.what == "entropy"

@@ -1,19 +1,18 @@
 """
-Time and memory of one update of ReMAC beside one of SB3's SAC.
+Time and memory of an update of ReMAC, relative to an update of SB3's SAC with the same networks.
 
     python benchmarks/remac_update.py
 
-Networks (256, 256), batch 256, observations and actions of HalfCheetah-v5's shapes, 2 threads. All are timed in each round, so
-that a machine that slows down does so for all, and in an order drawn anew, so that none is always the neighbour of another;
-the median over the rounds is reported, and the ratio is the median of the rounds' own ratios to SAC. Peak memory is that of
-the tensors of one update, over what was allocated before it: the profiler's record of allocations on a CPU, the allocator's
-own count on a GPU. The memory that ReMAC keeps from one update to the next counts as part of the update.
+Networks (256, 256), batch size 256, observations and actions of HalfCheetah-v5's shapes, 2 threads. Each round times all
+variants in random order, so that a disturbance of the machine hits all of them. The ratio is the median over the rounds of
+the ratio to SAC in the same round; "fastest" is the ratio of the fastest rounds, the least disturbed ones. Peak memory is what
+the tensors of one update take at most, including what ReMAC keeps for the next one.
 """
 
 import argparse
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -21,22 +20,62 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.sac.policies import SACPolicy
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from sb3_ordergrad import ReMAC
-from sb3_ordergrad.remac.mlp import Scratch
 
 OBS_DIM, ACTION_DIM = 17, 6
 BATCH_SIZE = 256
 N_TRANSITIONS = 10_000
-# label -> settings of ReMAC, None for SAC; bar on the ratio to SAC
-VARIANTS: dict[str, tuple[dict[str, Any] | None, float | None]] = {
-    "SAC": (None, None),
-    "ReMAC, N = 1, k = 1": ({"n_action_samples": 1, "k": 1}, 0.8),
-    "ReMAC, N = 8, k = 4": ({"n_action_samples": 8, "k": 4}, 1.6),
-    "ReMAC, N = 8, k = 8": ({"n_action_samples": 8, "k": 8}, 1.4),
-    "ReMAC, N = 16, k = 4": ({"n_action_samples": 16, "k": 4}, 2.8),
-}
+
+
+class LayerNormPolicy(SACPolicy):
+    """SAC's policy, whose critics have layer normalization after each hidden linear layer."""
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
+        critic = super().make_critic(features_extractor)
+        for network in critic.q_networks:
+            assert isinstance(network, nn.Sequential)
+            for index in range(len(network) - 2, 0, -2):
+                network.insert(index, nn.LayerNorm(256))
+        return critic
+
+
+PLAIN: dict[str, Any] = {"policy": "MlpPolicy"}
+LAYER_NORM: dict[str, Any] = {"policy": LayerNormPolicy}
+GELU: dict[str, Any] = {"policy": "MlpPolicy", "policy_kwargs": {"activation_fn": nn.GELU}}
+N8_K4 = {"n_action_samples": 8, "k": 4}
+
+
+class Variant(NamedTuple):
+    """
+    :param label: name in the table
+    :param common: settings of ReMAC and of SAC, which it is compared with
+    :param settings: of ReMAC; ``None`` for SAC itself
+    :param bound: largest acceptable ratio to SAC
+    """
+
+    label: str
+    common: dict[str, Any]
+    settings: dict[str, Any] | None = None
+    bound: float | None = None
+
+
+VARIANTS = (
+    Variant("SAC", PLAIN),
+    Variant("ReMAC, N = 1, k = 1", PLAIN, {"n_action_samples": 1, "k": 1}, 0.9),
+    Variant("ReMAC, N = 8, k = 4", PLAIN, N8_K4, 1.5),
+    Variant("ReMAC, N = 8, k = 8", PLAIN, {"n_action_samples": 8, "k": 8}),
+    Variant("ReMAC, N = 16, k = 4", PLAIN, {"n_action_samples": 16, "k": 4}),
+    Variant("SAC, LayerNorm", LAYER_NORM),
+    Variant("ReMAC, LayerNorm, N = 8, k = 4", LAYER_NORM, N8_K4, 1.9),
+    Variant("SAC, GELU", GELU),
+    Variant("ReMAC, GELU, N = 8, k = 4", GELU, N8_K4, 1.9),
+)
 
 
 class Shapes(gym.Env):
@@ -46,14 +85,15 @@ class Shapes(gym.Env):
     action_space = spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
 
 
-def make_model(settings: dict[str, Any] | None, device: str) -> SAC:
+def make_model(variant: Variant, device: str) -> SAC:
     """
-    :param settings: of ReMAC; ``None`` for SAC
+    :param variant: what to time
     :param device: where to train
     :return: a model whose replay buffer is filled with normal transitions
     """
     common: dict[str, Any] = {"buffer_size": N_TRANSITIONS, "batch_size": BATCH_SIZE, "seed": 0, "device": device}
-    model = SAC("MlpPolicy", Shapes(), **common) if settings is None else ReMAC("MlpPolicy", Shapes(), **common, **settings)
+    common |= variant.common
+    model = SAC(env=Shapes(), **common) if variant.settings is None else ReMAC(env=Shapes(), **common, **variant.settings)
     model.set_logger(Logger(None, []))
     rng = np.random.default_rng(0)
     buffer: Any = model.replay_buffer
@@ -86,7 +126,7 @@ def peak_megabytes(model: SAC) -> float:
     :return: largest amount of memory in use at once during an update, over what was in use before it
     """
     if isinstance(model, ReMAC):
-        model._scratch = Scratch()
+        model._memory = [{} for _ in model.critic.q_networks]
     if model.device.type == "cuda":
         before = th.cuda.memory_allocated()
         th.cuda.reset_peak_memory_stats()
@@ -108,26 +148,27 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     args = parser.parse_args()
     th.set_num_threads(args.threads)
-    models = {label: make_model(settings, args.device) for label, (settings, _) in VARIANTS.items()}
+    models = {variant.label: make_model(variant, args.device) for variant in VARIANTS}
     for model in models.values():
         milliseconds(model, args.updates)
-    times: dict[str, list[float]] = {label: [] for label in models}
+    times: dict[str, list[float]] = {variant.label: [] for variant in VARIANTS}
     rng = np.random.default_rng(0)
     for _ in range(args.rounds):
-        for label in rng.permutation(list(models)):
-            times[label].append(milliseconds(models[label], args.updates))
+        for index in rng.permutation(len(VARIANTS)):
+            times[VARIANTS[index].label].append(milliseconds(models[VARIANTS[index].label], args.updates))
     print(f"{args.device}, {args.threads} threads, batch {BATCH_SIZE}, {args.rounds} rounds of {args.updates} updates\n")
-    print("| update | ms, median (quartiles) | ratio to SAC, median (quartiles) | bar | peak memory, MB |")
-    print("|---|---|---|---|---|")
-    for label, (_, bar) in VARIANTS.items():
+    print("| update | ms, median (quartiles) | ratio to SAC, median (quartiles) | fastest | bound | peak memory, MB |")
+    print("|---|---|---|---|---|---|")
+    for variant in VARIANTS:
+        own = np.array(times[variant.label])
+        if variant.settings is None:
+            sac = own
         cells = []
-        for values, digits in ((times[label], 2), (np.array(times[label]) / np.array(times["SAC"]), 3)):
+        for values, digits in ((own, 2), (own / sac, 3)):
             low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
             cells.append(f"{middle:.{digits}f} ({low:.{digits}f}, {high:.{digits}f})")
-        print(
-            f"| {label} | {' | '.join(cells)} | {'' if bar is None else bar} | {peak_megabytes(models[label]):.1f} |",
-            flush=True,
-        )
+        cells += [f"{own.min() / sac.min():.3f}", str(variant.bound or ""), f"{peak_megabytes(models[variant.label]):.1f}"]
+        print(f"| {variant.label} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

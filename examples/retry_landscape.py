@@ -1,12 +1,12 @@
 """
-Why retrying keeps a policy stochastic: the landscape of max@k on one action, and how Adam walks through it.
+Why retrying keeps a policy stochastic: the gradient of max@k for a single action, and the paths of Adam.
 
     python examples/retry_landscape.py --out docs/images/retry_landscape.png
 
-The published toy of ReMax (arXiv 2606.00151) and ReMAC (arXiv 2606.05888): one state, reward ``r(a) = -a^2 / 2``, policy
-``a ~ N(mu, sigma^2)``, objective ``J_k = E[max of k rewards]``. With ``S(x) = P(|a| > x)`` it is a single integral,
-``J_k = -E[min_i a_i^2] / 2 = -int_0^inf x S(x)^k dx``, so field and paths need no sampling. :func:`sampled_gradient` is the
-pathwise estimator that ReMAC's actor follows, for comparison.
+The toy problem of ReMax (arXiv 2606.00151) and ReMAC (arXiv 2606.05888): one state, reward ``r(a) = -a^2 / 2``, policy
+``a ~ N(mean, std^2)``, objective ``J_k = E[max of k rewards]``. With ``S(x) = P(|a| > x)`` it is a single integral,
+``J_k = -E[min_i a_i^2] / 2 = -int_0^inf x S(x)^k dx``, so that gradients and paths need no sampling. For comparison,
+:func:`sampled_gradient` is the pathwise estimator that ReMAC's actor follows.
 """
 
 import argparse
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KS = (1, 2, 4, 8)
 ADAM_EPS = (1e-8, 0.1, 1.0)
-# (mean, log std) at which the paths begin; the first is the one of the table and of the curves
+# Starting points (mean, log std) of the paths; the table and the curves show the first one
 STARTS = ((-1.0, 0.5), (-1.8, -1.0), (1.4, -2.0))
 LEARNING_RATE = 0.02
 MEAN_RANGE, LOG_STD_RANGE = (-2.2, 2.2), (-3.6, 1.0)
@@ -43,7 +43,7 @@ def objective(mean: th.Tensor, log_std: th.Tensor, k: int) -> th.Tensor:
     :return: expected best reward, the same shape, differentiable
     """
     mean, std = mean.unsqueeze(-1), log_std.exp().unsqueeze(-1)
-    # beyond nine standard deviations S is zero in double precision
+    # Beyond nine standard deviations, S is zero in double precision
     limit = (mean.abs() + 9.0 * std).detach()
     x = limit * (NODES + 1.0) / 2.0
     survival = th.special.ndtr((mean - x) / std) + th.special.ndtr((-mean - x) / std)
@@ -64,13 +64,13 @@ def sampled_gradient(
     point: tuple[float, float], k: int, n_action_samples: int = 8, n_estimates: int = 10_000, seed: int = 0
 ) -> np.ndarray:
     """
-    The pathwise estimator: the unbiased max@k of ``n_action_samples`` reparameterised actions, differentiated.
+    The pathwise estimator: gradient of the unbiased estimate of max@k from ``n_action_samples`` reparameterized actions.
 
     :param point: mean and log std
     :param k: number of tries, at most ``n_action_samples``
-    :param n_action_samples: actions of an estimate
+    :param n_action_samples: number of actions per estimate
     :param n_estimates: number of independent estimates
-    :param seed: of the actions
+    :param seed: seed of the actions
     :return: estimates of the gradient, shape ``(n_estimates, 2)``
     """
     generator = th.Generator().manual_seed(seed)
@@ -83,7 +83,7 @@ def sampled_gradient(
 
 def adam_paths(k: int, eps: float, n_steps: int) -> np.ndarray:
     """
-    Ascent on ``J_k`` from all of :data:`STARTS`, with torch's Adam and the exact gradient.
+    Ascent on ``J_k`` from all of :data:`STARTS`, with PyTorch's Adam and the exact gradient.
 
     :param k: number of tries
     :param eps: Adam's epsilon
@@ -91,7 +91,7 @@ def adam_paths(k: int, eps: float, n_steps: int) -> np.ndarray:
     :return: (mean, log std) after each update, shape ``(n_steps + 1, number of starts, 2)``
     """
     x = th.tensor(STARTS, dtype=th.float64, requires_grad=True)
-    # Adam works on each number alone: all starts can share one optimizer
+    # Adam treats each number separately, so that all starts can share one optimizer
     optimizer = th.optim.Adam([x], lr=LEARNING_RATE, eps=eps, maximize=True)
     path = [x.detach().numpy().copy()]
     for _ in range(n_steps):
@@ -103,7 +103,7 @@ def adam_paths(k: int, eps: float, n_steps: int) -> np.ndarray:
 
 
 def _draw_field(ax: "Axes", k: int) -> None:
-    """Arrows of the gradient, of the same scale for every k."""
+    """Draw arrows of the gradient, with the same scale for every k."""
     mean, log_std = np.meshgrid(np.linspace(-2.0, 2.0, 11), np.linspace(-3.4, 0.8, 12))
     field = exact_gradient(np.stack([mean, log_std], -1), k)
     ax.quiver(mean, log_std, field[..., 0], field[..., 1], color="0.55", angles="xy", scale_units="xy", scale=6.0, width=0.006)
@@ -112,7 +112,7 @@ def _draw_field(ax: "Axes", k: int) -> None:
 def draw(paths: dict[tuple[int, float], np.ndarray]) -> "Figure":
     """
     :param paths: those of :func:`adam_paths` by k and Adam eps
-    :return: for each k the field with the paths of each Adam eps above, log std over the updates below
+    :return: for each k, gradient and paths for each Adam eps (upper row) and log std over the updates (lower row)
     """
     from matplotlib.figure import Figure
 
@@ -151,7 +151,7 @@ def main() -> None:
     print("|---|" + "---|" * len(ADAM_EPS))
     for k in KS:
         ends = [paths[k, eps][-1, 0] for eps in ADAM_EPS]
-        # + 0.0: no minus sign before a zero
+        # + 0.0 removes the sign of a negative zero
         print(f"| {k} | " + " | ".join(f"{round(mean, 2) + 0.0:.2f}, {np.exp(log_std):.2f}" for mean, log_std in ends) + " |")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(paths).savefig(args.out, dpi=160)

@@ -4,14 +4,19 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
 from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic
 from sb3_ordergrad.common.projection import RemainingReturn, update_remaining
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
+from sb3_ordergrad.common.rare_losses import RareLossModel
 from sb3_ordergrad.common.value_scale import ValueScale
 from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_objective, parse_objective, rank_weights
 
@@ -37,6 +42,7 @@ class OrderMixin(OnPolicyAlgorithm):
     anneal_from: ObjectiveLike
     group_by: str | None
     value_scale: float
+    smooth_rare_losses: bool
 
     @property
     def gamma(self) -> float:
@@ -72,6 +78,7 @@ class OrderMixin(OnPolicyAlgorithm):
             self._episode_memory = EpisodeMemory(self.group_by)
             self._remaining: dict[str, RemainingReturn] = {}
             self._value_scale = ValueScale()
+            self._rare_losses: RareLossModel | None = None
 
     def _check_order_parameters(self) -> None:
         """
@@ -94,6 +101,8 @@ class OrderMixin(OnPolicyAlgorithm):
             raise ValueError(f"anneal={self.anneal!r} must be a fraction of training between 0 (no annealing) and 1.")
         if self.group_by is not None and not isinstance(self.group_by, str):
             raise ValueError(f"group_by={self.group_by!r} must be a key of info, a string, or None.")
+        if not isinstance(self.smooth_rare_losses, bool | np.bool):
+            raise ValueError(f"smooth_rare_losses={self.smooth_rare_losses!r} must be True or False.")
         if not (isinstance(self.value_scale, Real) and 0.0 < self.value_scale < np.inf):
             raise ValueError(f"value_scale={self.value_scale!r} must be a positive number, such as 1.0.")
 
@@ -145,12 +154,51 @@ class OrderMixin(OnPolicyAlgorithm):
             # after its use: an episode's projection must not depend on the episode
             update_remaining(self._remaining, rollout, transforms, self.group_size)
             self._remaining = {key: b for key, b in self._remaining.items() if key in self._episode_memory.recent}
+        if self.smooth_rare_losses and self.credit != "terminal" and ranked.all():
+            rewards = self._with_expected_losses(rewards)
         buffer = self.rollout_buffer
         scale = self.value_scale / self._value_scale.update(rewards, ranked, buffer.episode_starts, self.gamma)
         buffer.rewards[:] = scale * rewards
         buffer.compute_returns_and_advantage(rollout.last_values, rollout.dones[-1])
         self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
         self.logger.record("train/reward_scale", scale)
+
+    def _with_expected_losses(self, rewards: np.ndarray) -> np.ndarray:
+        """
+        :param rewards: pseudo-rewards of the rollout, shape (n_steps, n_envs)
+        :return: the same with rare losses replaced by their expected value
+        """
+        inputs = self._observations_and_actions()
+        if self._rare_losses is None:
+            self._rare_losses = RareLossModel(inputs.shape[1])
+        return self._rare_losses.smooth(inputs, rewards.reshape(-1)).reshape(rewards.shape)
+
+    def _observations_and_actions(self) -> np.ndarray:
+        """
+        :return: the critic's features of each observation of the rollout, and its action (one-hot where discrete), shape
+            (n_steps * n_envs, n_inputs), float32
+        """
+        buffer, space = self.rollout_buffer, self.action_space
+        taken = th.as_tensor(buffer.actions).flatten(0, 1)
+        if isinstance(space, spaces.Box):
+            actions = taken.clamp(th.as_tensor(space.low.ravel()), th.as_tensor(space.high.ravel()))
+        else:
+            actions = th.as_tensor(preprocess_obs(taken.long(), space))
+        inputs = []
+        # in parts: images are large
+        for rows in th.arange(len(actions)).split(1024):
+            steps, envs = np.divmod(rows.numpy(), buffer.n_envs)
+            observations: Any = buffer.observations
+            if isinstance(observations, dict):
+                observations = {key: values[steps, envs] for key, values in observations.items()}
+            else:
+                observations = observations[steps, envs]
+            with th.no_grad():
+                features: Any = self.policy.extract_features(
+                    obs_as_tensor(observations, self.device), self.policy.vf_features_extractor
+                )
+            inputs.append(th.cat([features.flatten(1).cpu(), actions[rows].flatten(1)], dim=1).float().numpy())
+        return np.concatenate(inputs)
 
     def _log_groups(self, groups: list[Group], target: Objective, fraction: float) -> None:
         self.logger.record("train/anneal_fraction", fraction)

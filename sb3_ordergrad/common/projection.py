@@ -7,27 +7,27 @@ from sb3_ordergrad.common.groups import TransformedReturn
 from sb3_ordergrad.lstatistics import LStatistic
 
 
-def episode_weights(lstatistic: LStatistic, returns: np.ndarray) -> np.ndarray:
+def is_counted(lstatistic: LStatistic, returns: np.ndarray) -> np.ndarray:
     """
-    Weight of each episode in ``b_t``: its weight ``W alpha`` in the objective's value, so that ``b_t`` ignores the outliers
-    that the objective ignores. Negative weights count as 0. If the weights do not have a positive sum (``"gini"``), all
-    episodes count alike.
+    Which episodes count in ``b_t``: all but the outliers that the objective ignores, since one of them would move a mean by
+    more than all others. Those are episodes with less than a tenth of the mean weight ``W alpha`` in the objective's value
+    and a return further from the 0.1 and 0.9 quantiles than five times the distance of these.
 
     :param lstatistic: the objective, for N episodes
     :param returns: returns of a group, shape (N,)
-    :return: weights with mean 1, shape (N,)
+    :return: shape (N,)
     """
-    weights = np.ones(len(returns))
-    # differences of order statistics have weights that sum to zero up to rounding
-    if lstatistic.value_weights.sum() > 1e-8:
-        weights[np.argsort(returns, kind="stable")] = np.maximum(lstatistic.value_weights, 0.0)
-    return weights / weights.mean()
+    low, high = np.quantile(returns, [0.1, 0.9])
+    is_outlier = np.maximum(low - returns, returns - high) > 5.0 * (high - low)
+    weights = np.empty(len(returns))
+    weights[np.argsort(returns, kind="stable")] = np.abs(lstatistic.value_weights)
+    return ~(is_outlier & (weights < 0.1 * weights.mean()))
 
 
 class RemainingReturn:
     """
-    ``b_t``: weighted mean of what episodes still collected from their step t on, over those that got that far. Zero while
-    there is none. Steps that no episode of the memory has reached take the value of the last step that was reached.
+    ``b_t``: mean of what episodes still collected from their step t on, over those that got that far. Zero while there is
+    none. Steps that no episode of the memory has reached take the value of the last step that was reached.
     """
 
     def __init__(self) -> None:
@@ -35,10 +35,9 @@ class RemainingReturn:
         self.sums = np.zeros(0, dtype=np.float32)
         self.counts = np.zeros(0, dtype=np.float32)
 
-    def update(self, episodes: list[Episode], weights: np.ndarray, half_life: float) -> None:
+    def update(self, episodes: list[Episode], half_life: float) -> None:
         """
         :param episodes: finished episodes
-        :param weights: weight of each, shape (len(episodes),)
         :param half_life: number of episodes after which an episode counts half
         """
         grown = max(len(episode.history) for episode in episodes) - len(self.sums)
@@ -47,10 +46,10 @@ class RemainingReturn:
         fade = 0.5 ** (len(episodes) / half_life)
         self.sums *= fade
         self.counts *= fade
-        for episode, weight in zip(episodes, weights, strict=True):
+        for episode in episodes:
             length = len(episode.history)
-            self.sums[:length] += weight * (episode.episode_return - episode.history)
-            self.counts[:length] += weight
+            self.sums[:length] += episode.episode_return - episode.history
+            self.counts[:length] += 1.0
         forgotten = self.counts < 1e-6 * self.counts.max(initial=0.0)
         self.sums[forgotten] = self.counts[forgotten] = 0.0
 
@@ -69,8 +68,8 @@ def update_remaining(
     remaining: dict[str, RemainingReturn], rollout: Rollout, transforms: dict[str, TransformedReturn], half_life: float
 ) -> None:
     """
-    Update ``b_t`` of each group in place with the episodes that ended in a rollout. A group that cannot be ranked yet has no
-    weights, and needs no ``b_t``.
+    Update ``b_t`` of each group in place with the episodes that ended in a rollout. A group that cannot be ranked yet cannot
+    tell outliers, and needs no ``b_t``.
 
     :param remaining: ``b_t`` of each group
     :param rollout: the rollout
@@ -80,6 +79,8 @@ def update_remaining(
     for key, transform in transforms.items():
         n_new = transform.group.n_new
         if transform.lstatistic is not None and n_new > 0:
-            episodes = [rollout.finished[number] for number in transform.group.episodes[:n_new]]
-            weights = episode_weights(transform.lstatistic, transform.group.returns)[-n_new:]
-            remaining.setdefault(key, RemainingReturn()).update(episodes, weights, half_life)
+            counted = is_counted(transform.lstatistic, transform.group.returns)[-n_new:]
+            numbers = transform.group.episodes[:n_new][counted]
+            episodes = [rollout.finished[number] for number in numbers]
+            if episodes:
+                remaining.setdefault(key, RemainingReturn()).update(episodes, half_life)

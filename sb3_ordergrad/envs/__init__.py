@@ -83,6 +83,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "NoisyAnt-v0": _noisy_robot("ant_v5:AntEnv", 0.5, "above", **_OBSERVE_X),
     "NoisySwimmer-v0": _noisy_robot("swimmer_v5:SwimmerEnv", 0.5, "above", **_OBSERVE_X),
     # This package
+    "FragilePoint-v0": _entry("fragile_point:FragilePointEnv", 200),
     "FragileHalfCheetah-v0": _entry("risky_mujoco:FragileHalfCheetahEnv", 200),
     "FragileHopper-v0": _entry("risky_mujoco:FragileHopperEnv", 500),
     "SparseReacher-v0": _entry("sparse_reacher:SparseReacherEnv", 50),

@@ -86,6 +86,8 @@ class OrderPPO(OrderMixin, PPO):
     :param group_by: Compare only episodes whose last ``info`` has the same value under this key; ``None`` compares all
     :param value_scale: Standard deviation of the discounted sums of pseudo-rewards after scaling by a running estimate, and so
         the size of the critic's targets, whatever the scale of the rewards
+    :param smooth_rare_losses: Replace rare, large losses among the pseudo-rewards by their learned mean given observation and
+        action, so that a step is charged for the risk that it takes and not for bad luck (not with ``credit="terminal"``)
     :param _init_setup_model: Whether or not to build the network at the creation of the instance
     """
 
@@ -124,6 +126,7 @@ class OrderPPO(OrderMixin, PPO):
         anneal_from: ObjectiveLike = "mean",
         group_by: str | None = None,
         value_scale: float = 1.0,
+        smooth_rare_losses: bool = True,
         _init_setup_model: bool = True,
     ):
         super().__init__(
@@ -163,6 +166,7 @@ class OrderPPO(OrderMixin, PPO):
         self.anneal_from = anneal_from
         self.group_by = group_by
         self.value_scale = value_scale
+        self.smooth_rare_losses = smooth_rare_losses
 
         if _init_setup_model:
             self._setup_model()

@@ -1,37 +1,36 @@
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch as th
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples, Schedule, TensorDict
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.sac.policies import SACPolicy
+from torch.nn import functional as F
 
 from sb3_ordergrad.lstatistics import ObjectiveLike
-from sb3_ordergrad.remac.actor_gradient import RankWeights, action_gradient
-from sb3_ordergrad.remac.checks import check_parameters, check_policy, value_weights
-from sb3_ordergrad.remac.critics import plain_networks, set_critic_gradient, smallest_values
-from sb3_ordergrad.remac.mlp import Mlp, Scratch
+from sb3_ordergrad.remac.actor_gradient import action_gradient
+from sb3_ordergrad.remac.parameters import check_parameters, check_policy, value_weights
 from sb3_ordergrad.remac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_ordergrad.remac.samples import ActionSamples, plain_network, sample_actions
+from sb3_ordergrad.remac.samples import ActionSamples, sample_actions
 
 SelfReMAC = TypeVar("SelfReMAC", bound="ReMAC")
 
 
 class ReMAC(SAC):
     """
-    SAC that maximises an L-statistic of the critic's values over several actions per state, in place of value plus entropy.
+    SAC whose actor maximises an L-statistic of the Q-values of several actions per state, instead of Q-value plus entropy.
 
-    With N = ``n_action_samples`` actions a_1..a_N of the policy in state s and their values, the smallest among the critics,
-    sorted as Q_(1) <= ... <= Q_(N), the actor maximises the mean over the states of ``sum_m (W alpha)_m Q_(m)``, the unbiased
-    estimate of ``E[sum_j alpha_j Q_(j:k)]`` for k actions. For ``objective="max"`` that is the expected best of k actions
-    (max@k), which keeps the policy stochastic without an entropy bonus; ``k=1`` maximises Q itself.
-    The critic learns ``r + gamma * (1 - done) * min_j Q'_j(s', a')`` with one action a' of the policy.
+    In state s, the actor samples N = ``n_action_samples`` actions. Their Q-values, the minimum over the critics, are sorted,
+    Q_(1) <= ... <= Q_(N), and the actor maximises the mean over the states of ``sum_m (W alpha)_m Q_(m)``, an unbiased
+    estimate of ``E[sum_j alpha_j Q_(j:k)]`` for k actions. With ``objective="max"`` that is the expected best of k actions
+    (max@k), which keeps the policy stochastic without an entropy bonus; with ``k=1`` it is Q itself.
+    The critics learn ``r + gamma * (1 - done) * min_j Q'_j(s', a')`` from one action a' of the policy in the next state.
 
     Paper: ReMAC, https://arxiv.org/abs/2606.05888; SAC, https://arxiv.org/abs/1801.01290
     Code: the networks, buffers and loops are those of stable_baselines3.SAC
@@ -63,9 +62,9 @@ class ReMAC(SAC):
         Note: it is only used when ``replay_buffer_class`` is ``None``, and is not supported for Dict
         observation spaces yet. When passing a custom ``replay_buffer_class``, configure it directly
         with ``replay_buffer_kwargs={"n_steps": ..., "gamma": ...}`` instead.
-    :param ent_coef: Entropy coefficient of the critic's target; the actor's objective has no entropy. 0 is the plain critic;
-        with a number, or ``"auto"`` (and ``"auto_0.1"`` for using 0.1 as initial value) to learn it as SAC does, the critic is
-        that of SAC
+    :param ent_coef: Entropy coefficient in the critics' target (the actor's objective has no entropy term). 0 means no
+        entropy; a number, or ``"auto"`` (``"auto_0.1"`` for using 0.1 as initial value) to learn it as in SAC, gives the
+        soft critic of SAC
     :param target_update_interval: update the target network every ``target_network_update_freq``
         gradient steps.
     :param target_entropy: target entropy when learning ``ent_coef`` (``ent_coef = 'auto'``)
@@ -84,13 +83,13 @@ class ReMAC(SAC):
     :param seed: Seed for the pseudo random generators
     :param device: Device (cpu, cuda, ...) on which the code should be run.
         Setting it to auto, the code will be run on the GPU if possible.
-    :param objective: What to maximise over the values of the actions of a state: ``"max"``, ``"top:2"``, ``"cvar:0.5"``, a
-        vector of ``k`` ascending rank weights, ... (all spellings: ``docs/objectives.md``)
-    :param k: Sample size K of the objective, a real number with ``1 <= k <= n_action_samples``, or a function of the current
-        progress remaining (from 1 to 0)
-    :param n_action_samples: Number N of actions per state from which the objective is estimated
-    :param actor_adam_eps: Adam's epsilon for the actor alone; a large one shrinks the steps where gradients are small, which
-        with a large k they are. ``None`` leaves what ``policy_kwargs["optimizer_kwargs"]`` says (Adam's default is 1e-8)
+    :param objective: L-statistic of the Q-values of a state's actions to maximise: ``"max"``, ``"top:2"``, ``"cvar:0.5"``,
+        a vector of ``k`` rank weights in ascending order, ... (see ``docs/objectives.md``)
+    :param k: Sample size of the objective, a real number with ``1 <= k <= n_action_samples``, it can be a function of the
+        current progress remaining (from 1 to 0)
+    :param n_action_samples: Number of actions per state from which the objective is estimated, between 1 and 1000
+    :param actor_adam_eps: Adam's epsilon for the actor only. Gradients are small when k is large; a small epsilon makes up for
+        that, a large one does not. ``None`` means that of ``policy_kwargs["optimizer_kwargs"]`` (Adam's default is 1e-8)
     :param _init_setup_model: Whether or not to build the network at the creation of the instance
     """
 
@@ -99,9 +98,6 @@ class ReMAC(SAC):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
-
-    # samples, values and gradient of the last update, until somebody looks at the log
-    _last_update: tuple[ActionSamples, th.Tensor, list[th.Tensor]] | None = None
 
     def __init__(
         self,
@@ -178,74 +174,78 @@ class ReMAC(SAC):
             self._setup_model()
 
     def _setup_model(self) -> None:
-        check_parameters(self.objective, self.k, self.n_action_samples, self.actor_adam_eps)
         super()._setup_model()
-        check_policy(self.policy, self.actor_adam_eps)
-        # One sample makes SAC's own update, to the bit; the fused Adam rounds differently
-        if self.n_action_samples > 1:
-            for owner in (self.actor, self.critic):
-                owner.optimizer = _fused(owner.optimizer, self.device)
-        self._eps_as_built = [group.get("eps") for group in self.actor.optimizer.param_groups]
+        self._check_parameters()
         self._set_actor_eps()
-        self._ranks: tuple[float, int, ObjectiveLike, RankWeights] | None = None
-        self._scratch = Scratch()
-        self._actor_scratch = Scratch()
+        if self.n_action_samples > 1:
+            # Not with one sample, which has the bits of SAC: the fused implementation rounds differently
+            for optimizer in (self.actor.optimizer, self.critic.optimizer):
+                _use_fused_implementation(optimizer)
+        self._memory: list[dict[int, th.Tensor]] = [{} for _ in self.critic.q_networks]
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        # Attributes may have been changed since the model was created
+        self._check_parameters()
+        return super()._setup_learn(*args, **kwargs)
+
+    def _check_parameters(self) -> None:
+        """
+        :raises ValueError: if a parameter that SAC does not have is out of its range
+        """
+        check_parameters(self.objective, self.k, self.n_action_samples, self.actor_adam_eps)
+        check_policy(self.policy, self.actor_adam_eps)
 
     def _set_actor_eps(self) -> None:
-        for group, as_built in zip(self.actor.optimizer.param_groups, self._eps_as_built, strict=True):
-            if as_built is not None:
-                group["eps"] = as_built if self.actor_adam_eps is None else self.actor_adam_eps
+        if self.actor_adam_eps is not None:
+            for group in self.actor.optimizer.param_groups:
+                group["eps"] = self.actor_adam_eps
 
     def set_parameters(
         self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
+        epsilons = [group.get("eps") for group in self.actor.optimizer.param_groups]
         super().set_parameters(load_path_or_dict, exact_match, device)
-        # The optimizer brings the epsilon it was saved with
-        self._set_actor_eps()
-
-    def _rank_weights(self) -> tuple[float, RankWeights]:
-        """The present k and its weights on the sorted values."""
-        # The last steps of several environments go beyond the end
-        k = self.k(max(0.0, self._current_progress_remaining)) if callable(self.k) else self.k
-        if self._ranks is None or self._ranks[:2] != (k, self.n_action_samples) or self._ranks[2] is not self.objective:
-            weights = value_weights(self.objective, k, self.n_action_samples)
-            ranks = RankWeights.of(weights, next(self.critic.parameters()))
-            self._ranks = float(k), self.n_action_samples, self.objective, ranks
-        return self._ranks[0], self._ranks[3]
+        # The optimizer's state includes the epsilon of the saved model; keep that of this one
+        for group, eps in zip(self.actor.optimizer.param_groups, epsilons, strict=True):
+            if eps is not None:
+                group["eps"] = eps
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-        self._last_update = None
         # Switch to train mode (this affects batch norm / dropout)
         self.policy.set_training_mode(True)
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         if self.ent_coef_optimizer is not None:
             optimizers += [self.ent_coef_optimizer]
         self._update_learning_rate(optimizers)
-        if self.actor_adam_eps is not None:
-            self._set_actor_eps()
-        k, ranks = self._rank_weights()
-        # With every training: who has changed a network, or has put a hook into it, is heard
-        actor_network, networks = plain_network(self.actor), plain_networks(self.critic)
+        self._set_actor_eps()
 
-        # Tensors, read once and together at the end: on a GPU each reading waits for all that was queued
-        logs: dict[str, list[th.Tensor]] = {"ent_coef": [], "ent_coef_loss": [], "actor_loss": [], "critic_loss": []}
+        # With several environments, the last steps go beyond the end of training
+        k = self.k(max(0.0, self._current_progress_remaining)) if callable(self.k) else self.k
+        weights = th.as_tensor(value_weights(self.objective, k, self.n_action_samples), device=self.device)
+        weights = weights.to(next(self.critic.parameters()).dtype)
+
+        losses: dict[str, list[float]] = {"ent_coef": [], "ent_coef_loss": [], "actor_loss": [], "critic_loss": []}
         for gradient_step in range(gradient_steps):
             replay_data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
-            # The order of draws is SAC's: actions of the present states, then of the next ones
-            samples = sample_actions(
-                self.actor, replay_data.observations, self.n_action_samples, actor_network, self._actor_scratch
-            )
-            ent_coef = self._update_ent_coef(samples, logs)
-            targets = self._targets(replay_data, ent_coef, actor_network)
-            critic_loss = set_critic_gradient(
-                self.critic, networks, replay_data.observations, replay_data.actions, targets, self._scratch
-            )
+            # Same order of random draws as in SAC: actions in the current states, then in the next ones
+            samples = sample_actions(self.actor, replay_data.observations, self.n_action_samples)
+            ent_coef = self._update_ent_coef(samples, losses)
+
+            target_q_values = self._target_q_values(replay_data, ent_coef)
+            current_q_values = self.critic(replay_data.observations, replay_data.actions)
+            critic_loss = 0.5 * th.stack([F.mse_loss(current_q, target_q_values) for current_q in current_q_values]).sum()
+            losses["critic_loss"].append(critic_loss.item())
+            self.critic.optimizer.zero_grad()
+            critic_loss.backward()
             self.critic.optimizer.step()
-            values = action_gradient(self.critic, networks, replay_data.observations, samples.actions, ranks, self._scratch)
-            samples.set_actor_gradient(self.actor, -values.gradient)
+
+            values = action_gradient(self.critic, replay_data.observations, samples.actions, weights, self._memory)
+            losses["actor_loss"].append(-values.objective.item())
+            self.actor.optimizer.zero_grad()
+            # A frozen actor has no graph
+            if samples.actions.requires_grad:
+                samples.actions.backward(-values.gradient)
             self.actor.optimizer.step()
-            logs["critic_loss"].append(critic_loss)
-            logs["actor_loss"].append(-values.objective)
 
             if gradient_step % self.target_update_interval == 0:
                 polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
@@ -255,66 +255,51 @@ class ReMAC(SAC):
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/k", k)
-        read = iter(th.stack(list(chain(*logs.values()))).tolist())
-        for name, steps in logs.items():
+        for name, steps in losses.items():
             if steps:
-                self.logger.record(f"train/{name}", sum(next(read) for _ in steps) / len(steps))
-        gradients = [parameter.grad for group in self.actor.optimizer.param_groups for parameter in group["params"]]
-        self._last_update = samples.detach(), values.q_values, [gradient for gradient in gradients if gradient is not None]
+                self.logger.record(f"train/{name}", np.mean(steps))
+        if gradient_steps > 0:
+            self._log_policy(samples, values.q_values)
 
-    def _update_ent_coef(self, samples: ActionSamples, logs: dict[str, list[th.Tensor]]) -> th.Tensor:
-        """Tune the entropy coefficient as SAC does, with all samples; return the one before the update."""
+    def _update_ent_coef(self, samples: ActionSamples, losses: dict[str, list[float]]) -> th.Tensor:
+        """Return the entropy coefficient, and take a step on its loss if it is learned."""
         if self.ent_coef_optimizer is None or self.log_ent_coef is None:
             ent_coef = self.ent_coef_tensor
         else:
-            # Detached from the graph, so that other losses do not change it
+            # Detached, so that other losses do not change it
             ent_coef = th.exp(self.log_ent_coef.detach())
             assert isinstance(self.target_entropy, float)
-            with th.no_grad():
-                excess = samples.log_prob(self.actor.action_dist.epsilon) + self.target_entropy
-            loss = -(self.log_ent_coef * excess).mean()
-            logs["ent_coef_loss"].append(loss.detach())
+            log_prob = samples.log_prob(self.actor.action_dist.epsilon)
+            ent_coef_loss = -(self.log_ent_coef * (log_prob + self.target_entropy)).mean()
+            losses["ent_coef_loss"].append(ent_coef_loss.item())
             self.ent_coef_optimizer.zero_grad()
-            loss.backward()
+            ent_coef_loss.backward()
             self.ent_coef_optimizer.step()
-        logs["ent_coef"].append(ent_coef.reshape(()))
+        losses["ent_coef"].append(ent_coef.item())
         return ent_coef
 
     @th.no_grad()
-    def _targets(self, replay_data: ReplayBufferSamples, ent_coef: th.Tensor, actor_network: Mlp | None) -> th.Tensor:
-        """What the critics learn, from one action of the policy in each next state."""
+    def _target_q_values(self, replay_data: ReplayBufferSamples, ent_coef: th.Tensor) -> th.Tensor:
+        """Targets of the critics, from one action of the policy in each next state; shape ``(batch_size, 1)``."""
         # For n-step replay, discount factor is gamma**n_steps (when no early termination)
         discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
-        observations = replay_data.next_observations
-        samples = sample_actions(self.actor, observations, 1, actor_network, self._scratch)
-        networks = plain_networks(self.critic_target)
-        q_values = smallest_values(self.critic_target, networks, observations, samples.actions[0], self._scratch)
-        # To ask a GPU for the number would take longer
-        if ent_coef.device.type != "cpu" or float(ent_coef) != 0.0:
-            q_values = q_values - ent_coef * samples.log_prob(self.actor.action_dist.epsilon).reshape(-1, 1)
-        return replay_data.rewards + (1 - replay_data.dones) * discounts * q_values
+        samples = sample_actions(self.actor, replay_data.next_observations, 1)
+        next_q_values = th.cat(self.critic_target(replay_data.next_observations, samples.actions[0]), dim=1)
+        next_q_values = next_q_values.min(dim=1, keepdim=True).values
+        if ent_coef.item() != 0.0:
+            log_prob = samples.log_prob(self.actor.action_dist.epsilon)
+            next_q_values = next_q_values - ent_coef * log_prob.reshape(-1, 1)
+        return replay_data.rewards + (1 - replay_data.dones) * discounts * next_q_values
 
-    @property
-    def logger(self) -> Logger:
-        """Getter for the logger object. Whoever asks for it finds the state of the policy in the last update."""
-        self._record_policy()
-        return super().logger
-
-    def _record_policy(self) -> None:
-        if self._last_update is None:
-            return
-        samples, q_values, gradients = self._last_update
-        self._last_update = None
-        with th.no_grad():
-            scalars = {
-                "entropy": -samples.log_prob(self.actor.action_dist.epsilon).mean(),
-                "action_std": samples.std.mean(),
-                "q_spread": q_values.std(dim=0, correction=min(1, len(q_values) - 1)).mean(),
-            }
-            if gradients:
-                scalars["actor_grad_norm"] = th.cat([gradient.flatten() for gradient in gradients]).norm()
-        for name, value in zip(scalars, th.stack(list(scalars.values())).tolist(), strict=True):
-            self._logger.record(f"train/{name}", value)
+    @th.no_grad()
+    def _log_policy(self, samples: ActionSamples, q_values: th.Tensor) -> None:
+        """Record the state of the policy in the last gradient step."""
+        gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
+        q_spread = q_values.std(dim=0, correction=min(1, len(q_values) - 1)).mean()
+        self.logger.record("train/entropy", -samples.log_prob(self.actor.action_dist.epsilon).mean().item())
+        self.logger.record("train/action_std", samples.std.mean().item())
+        self.logger.record("train/q_spread", q_spread.item())
+        self.logger.record("train/actor_grad_norm", th.cat(gradients).norm().item() if gradients else 0.0)
 
     def learn(
         self: SelfReMAC,
@@ -335,17 +320,12 @@ class ReMAC(SAC):
         )
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_ranks", "_last_update", "_scratch", "_actor_scratch", "_eps_as_built"]
+        return [*super()._excluded_save_params(), "_memory"]
 
 
-def _fused(optimizer: th.optim.Optimizer, device: th.device) -> th.optim.Optimizer:
-    """
-    :param optimizer: an optimizer that has made no step yet
-    :param device: where its parameters are
-    :return: the same optimizer; if it is Adam without a choice of implementation, the fused one: one call for all parameters
-    """
-    is_open = type(optimizer) is th.optim.Adam and optimizer.defaults["fused"] is optimizer.defaults["foreach"] is None
-    if not is_open or device.type not in ("cpu", "cuda"):
-        return optimizer
-    choice = {"fused": True}
-    return th.optim.Adam([group | choice for group in optimizer.param_groups], **optimizer.defaults | choice)
+def _use_fused_implementation(optimizer: th.optim.Optimizer) -> None:
+    """Update all parameters of Adam in one call, unless an implementation was chosen."""
+    for group in optimizer.param_groups:
+        is_default = type(optimizer) is th.optim.Adam and group["fused"] is group["foreach"] is None
+        if is_default and all(parameter.device.type in ("cpu", "cuda") for parameter in group["params"]):
+            group["fused"] = True

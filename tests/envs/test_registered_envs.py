@@ -36,6 +36,7 @@ HORIZONS = {
     "RiskyWalker2d-v0": 500,
     "FragileHalfCheetah-v0": 200,
     "FragileHopper-v0": 500,
+    "FragilePoint-v0": 200,
     "SparseReacher-v0": 50,
     "NoisyInvertedPendulum-v0": 1000,
     "NoisyHalfCheetah-v0": 1000,

@@ -1,4 +1,4 @@
-"""The published facts of the toy, as examples/retry_landscape.py draws them."""
+"""What examples/retry_landscape.py shows agrees with the publications."""
 
 import sys
 from pathlib import Path
@@ -42,14 +42,14 @@ def test_sampled_gradient_agrees(example: ModuleType, point: tuple[float, float]
 def test_more_tries_turn_the_field_to_larger_std_and_shorten_it(example: ModuleType) -> None:
     fields = [field(example, k) for k in example.KS]
     lengths = [np.linalg.norm(f, axis=-1) for f in fields]
-    # from -90 degrees (std alone, falling) over 0 (straight to the best mean) to 90; upright on the symmetry axis
+    # -90 degrees: only std decreases, 0: straight to the best mean, 90: only std increases; rounded for the symmetry axis
     angles = [np.arctan2(f[..., 1], np.abs(f[..., 0]).round(12)) for f in fields]
     for k, (shorter, longer) in zip(example.KS[1:], zip(lengths[1:], lengths, strict=False), strict=True):
         assert (shorter < longer).all(), k
     for k, (after, before) in zip(example.KS[1:], zip(angles[1:], angles, strict=False), strict=True):
         assert (after >= before - 1e-12).all(), k
         assert (after > before).mean() > 0.9, k
-    # with one try std always falls, with eight it grows wherever the best action is two std or more away
+    # With one try std always decreases, with eight it increases wherever the best action is at least two std away
     assert (fields[0][..., 1] < 0).all()
     mean, log_std = np.meshgrid(np.linspace(*example.MEAN_RANGE, 21), np.linspace(*example.LOG_STD_RANGE, 21))
     assert (fields[-1][..., 1][np.abs(mean) > 2 * np.exp(log_std)] > 0).all()
@@ -58,7 +58,7 @@ def test_more_tries_turn_the_field_to_larger_std_and_shorten_it(example: ModuleT
 def test_larger_adam_eps_restores_the_damping(example: ModuleType) -> None:
     std = {(k, eps): np.exp(example.adam_paths(k, eps, 200)[-1, 0, 1]) for k in example.KS for eps in example.ADAM_EPS}
     small, middle, large = example.ADAM_EPS
-    # Adam divides the length of the gradient out: with a small eps every k collapses alike
+    # Adam normalizes the gradient's length: with a small eps, std collapses in the same way for every k
     assert std[8, small] < 1.1 * std[1, small]
     for k in example.KS:
         assert std[k, small] < std[k, middle] < std[k, large]

@@ -430,7 +430,7 @@ def test_large_finite_returns_are_no_error() -> None:
     ("arguments", "message"),
     [
         ((8, 9, "mean"), r"k = 9 must be in \[1, group_size = 8\]"),
-        ((8, 0, "mean"), r"k = 0 must be a real number in \[1, "),
+        ((8, 0, "mean"), "k = 0 must be a real number >= 1"),
         ((0, 1, "mean"), "group_size = 0 must be an integer >= 1"),
         ((2.5, 1, "mean"), r"group_size = 2\.5 must be an integer >= 1"),
         (("8", 1, "mean"), "group_size = '8' must be an integer >= 1"),

@@ -15,7 +15,7 @@ from toy_envs import RolloutLog, ToyEnv, small
 from sb3_ordergrad import OrderA2C, OrderPPO
 from sb3_ordergrad.common.episodes import POOLED, Episode, Rollout
 from sb3_ordergrad.common.groups import MAX_GROUPS, EpisodeMemory, TransformedReturn
-from sb3_ordergrad.common.projection import RemainingReturn, episode_weights
+from sb3_ordergrad.common.projection import RemainingReturn, is_counted
 from sb3_ordergrad.common.pseudo_rewards import CREDITS
 from sb3_ordergrad.common.value_scale import MEMORY, ValueScale
 from sb3_ordergrad.lstatistics import LStatistic, parse_objective, rank_weights
@@ -29,15 +29,6 @@ def brute_force_phi(x: float, others: np.ndarray, weights: np.ndarray) -> float:
     with_x = [weights @ np.sort([x, *sample]) for sample in itertools.combinations(others, k - 1)]
     without = [weights @ np.sort(sample) for sample in itertools.combinations(others, k)]
     return k * float(np.mean(with_x) - np.mean(without))
-
-
-def brute_force_weights(returns: list[float], weights: np.ndarray) -> np.ndarray:
-    """Weight of each return in the mean of the L-statistic over all samples, its positive part, with mean 1."""
-    order, total = np.argsort(returns, kind="stable"), np.zeros(len(returns))
-    for sample in itertools.combinations(order, len(weights)):
-        total[list(sample)] += weights
-    positive = np.maximum(total, 0.0)
-    return positive / positive.mean()
 
 
 class Step(NamedTuple):
@@ -117,8 +108,7 @@ def reference(
         for key, ends in ended.items():
             if len(groups[key]) > k:
                 episodes = [episode_of(steps, end) for end in ends]
-                importance = brute_force_weights(groups[key], weights)[-len(ends) :]
-                remaining.setdefault(key, RemainingReturn()).update(episodes, importance, group_size)
+                remaining.setdefault(key, RemainingReturn()).update(episodes, group_size)
     return pseudo
 
 
@@ -146,7 +136,7 @@ def train(
     log = RolloutLog()
     if algorithm is OrderPPO:
         kwargs["batch_size"] = n_steps * len(scripts)
-    model = algorithm("MlpPolicy", env, **small(algorithm, n_steps=n_steps, **kwargs))
+    model = algorithm("MlpPolicy", env, **small(algorithm, n_steps=n_steps, smooth_rare_losses=False, **kwargs))
     model.learn(n_steps * n_rollouts * len(scripts), callback=log)
     assert len(log.rewards) == n_rollouts
     return log
@@ -206,7 +196,7 @@ def test_sum_is_the_transformed_return(algorithm: type[BaseAlgorithm], credit: s
         start = 0.0
         if credit == "projected" and rollout > 0:
             earlier = rewards[:, :8].reshape(n_envs, 2, 4).sum(2).T.ravel()
-            start = brute_force_weights(earlier.tolist(), weights) @ earlier / len(earlier)
+            start = earlier.mean()
         for i, total in enumerate(sums.ravel()):
             others = np.delete(members, i)
             constant = 0.0 if credit == "terminal" else start - brute_force_phi(start, others, weights)
@@ -305,31 +295,36 @@ def test_remaining_return_by_hand() -> None:
     assert remaining(np.array([0, 5])).tolist() == [0.0, 0.0]
     # collected before each step: 0, 1 of 4 in all; 0, 2, 3 of 6
     first, second = Episode("", 4.0, np.array([0.0, 1.0])), Episode("", 6.0, np.array([0.0, 2.0, 3.0]))
-    remaining.update([first, second], np.array([1.5, 0.5]), half_life=2)
-    np.testing.assert_allclose(remaining(np.arange(5)), [4.5, (1.5 * 3 + 0.5 * 4) / 2, 3.0, 3.0, 3.0])
+    remaining.update([first, second], half_life=2)
+    np.testing.assert_allclose(remaining(np.arange(5)), [5.0, 3.5, 3.0, 3.0, 3.0])
     # two more episodes halve the weight of the first two
     short = Episode("", 8.0, np.array([0.0]))
-    remaining.update([short, short], np.ones(2), half_life=2)
-    np.testing.assert_allclose(remaining(np.arange(3)), [(0.5 * 9 + 16) / 3, 3.25, 3.0])
-    # without weight nothing changes, however often
-    for _ in range(50):
-        remaining.update([Episode("", 1e9, np.array([0.0]))], np.zeros(1), half_life=2)
-    np.testing.assert_allclose(remaining(np.arange(3)), [(0.5 * 9 + 16) / 3, 3.25, 3.0])
+    remaining.update([short, short], half_life=2)
+    np.testing.assert_allclose(remaining(np.arange(3)), [(5 + 16) / 3, 3.5, 3.0])
     # steps that no episode has reached for long are forgotten, and take the value of the last one that was reached
     for _ in range(100):
-        remaining.update([Episode("", -8.0, np.array([0.0]))], np.ones(1), half_life=2)
+        remaining.update([Episode("", -8.0, np.array([0.0]))], half_life=2)
     np.testing.assert_allclose(remaining(np.arange(3)), [-8.0, -8.0, -8.0])
 
 
-def test_episode_weights() -> None:
-    """The weights of the returns in the objective's value, where they are positive."""
-    returns = np.array([3.0, -1.0, 1e6, 0.0])
-    np.testing.assert_allclose(episode_weights(LStatistic(4, 2, "min"), returns), 4 * np.array([1, 3, 0, 2]) / 6, atol=1e-12)
-    np.testing.assert_allclose(episode_weights(LStatistic(4, 3, "median"), returns), [2.0, 0.0, 0.0, 2.0], atol=1e-12)
-    # the weights of the mean less half of Gini's difference: 1/4 - 1/2 * (2m - 5)/6, negative for the highest
-    np.testing.assert_allclose(episode_weights(LStatistic(4, 2, "mean - 0.5*gini"), returns) > 0, [1, 1, 0, 1])
-    for objective in ("mean", "gini", "-min"):
-        np.testing.assert_allclose(episode_weights(LStatistic(4, 2, objective), returns), np.ones(4))
+@pytest.mark.parametrize(
+    ("objective", "outlier", "counts"),
+    [
+        ("mean", 1e6, True),
+        ("trimmed_mean:0.25:0.25", 1e6, False),
+        ("trimmed_mean:0.25:0.25", -1e6, False),
+        ("cvar:0.25", 1e6, False),
+        ("cvar:0.25", -1e6, True),
+        ("max", -1e6, False),
+        ("max - min", -1e6, True),
+        ("trimmed_mean:0.25:0.25", 12.0, True),
+    ],
+)
+def test_outliers_count_where_the_objective_heeds_them(objective: str, outlier: float, counts: bool) -> None:
+    returns = np.append(np.arange(19.0), outlier)[[*range(1, 20), 0]]
+    expected = np.ones(20, dtype=bool)
+    expected[18] = counts
+    assert is_counted(LStatistic(20, 8, objective), returns).tolist() == expected.tolist()
 
 
 def updated(scale: ValueScale, rewards: np.ndarray, starts: np.ndarray, ranked: bool = True) -> float:

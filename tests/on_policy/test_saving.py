@@ -167,4 +167,5 @@ def test_size_of_the_zip(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None
         model = cls("MlpPolicy", env, device="cpu", **settings).learn(8 * 1100)
         model.save(tmp_path / "model")
         sizes.append((tmp_path / "model.zip").stat().st_size)
-    assert sizes[1] <= 1.2 * sizes[0], sizes
+    # beside networks and groups, the steps that the model of rare losses remembers
+    assert sizes[1] <= 1.2 * sizes[0] + 2e6, sizes

@@ -1,13 +1,11 @@
 """Bad input is refused before training starts, with the value, the range and the fix."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
-from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import Actor
 from toy_envs import SMALL_NET, ToyEnv, sac_policy
 
@@ -24,24 +22,19 @@ def make_model(**kwargs: Any) -> ReMAC:
     ("kwargs", "message"),
     [
         ({"k": 9}, r"k=9 must be a number between 1 and n_action_samples=8: .* or more action samples"),
-        ({"k": 4, "n_action_samples": 3}, r"k=4 .*n_action_samples=3"),
-        ({"k": 0}, r"k=0 must be a number between 1 and"),
         ({"k": 0.5}, r"k=0.5 must be a number between 1 and"),
-        ({"k": float("nan")}, r"k=nan"),
         ({"k": True}, r"k=True"),
         ({"k": "4"}, r"k='4'"),
-        ({"k": lambda progress: 10.0 * progress}, r"k=10.0 at progress_remaining=1.00 .*n_action_samples=8"),
         ({"k": lambda progress: 8.0 * progress}, r"k=0.96\d* at progress_remaining=0.12 must be a number between 1"),
         ({"k": lambda progress: 1.0 + progress, "objective": [0.0, 1.0]}, r"weights"),
-        ({"n_action_samples": 0}, r"n_action_samples=0 must be an integer of at least 1"),
+        ({"n_action_samples": 0}, r"n_action_samples=0 must be an integer between 1 and 1000"),
+        ({"n_action_samples": 10**9, "k": 10**9}, r"n_action_samples=1000000000 must be"),
         ({"n_action_samples": 2.5}, r"n_action_samples=2.5"),
-        ({"n_action_samples": True}, r"n_action_samples=True"),
         ({"objective": "maximum"}, r"maximum.*'max'"),
-        ({"objective": "cvar:0"}, r"cvar"),
         ({"objective": [0.5, 0.5]}, r"k = 4|4 ranks|weights"),
-        ({"actor_adam_eps": -1e-8}, r"actor_adam_eps=-1e-08 must be a finite number >= 0"),
+        ({"actor_adam_eps": 0}, r"actor_adam_eps=0 must be a number between 1e-20 and 1e\+20, such as 1e-8, or None"),
+        ({"actor_adam_eps": 1e-50}, r"actor_adam_eps=1e-50"),
         ({"actor_adam_eps": float("inf")}, r"actor_adam_eps=inf"),
-        ({"actor_adam_eps": "small"}, r"actor_adam_eps='small'"),
         (
             {"actor_adam_eps": 0.1, "policy_kwargs": {"optimizer_class": th.optim.SGD}},
             r"actor_adam_eps=0.1 needs an optimizer with an epsilon.*SGD",
@@ -53,34 +46,25 @@ def test_error(kwargs: dict[str, Any], message: str) -> None:
         make_model(**kwargs)
 
 
-@pytest.mark.parametrize("action_space", [spaces.Discrete(2), spaces.MultiBinary(2)])
-def test_action_space(action_space: spaces.Space) -> None:
-    """SB3's own error."""
-    with pytest.raises(AssertionError, match="only supports"):
-        ReMAC("MlpPolicy", ToyEnv(action_space=action_space))
+@pytest.mark.parametrize(
+    ("name", "value"), [("objective", "maximum"), ("k", 9), ("n_action_samples", 10**9), ("actor_adam_eps", 0.0)]
+)
+def test_changed_attributes(name: str, value: Any) -> None:
+    """They are checked when training starts, before the first step."""
+    model = make_model()
+    setattr(model, name, value)
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        model.learn(1)
+    assert model.num_timesteps == 0
 
 
-class OwnLogProb(Actor):
-    def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        actions, log_prob = super().action_log_prob(obs)
-        return actions, 2.0 * log_prob
-
-
-class OwnDistribution(Actor):
+class DistributionActor(Actor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.action_dist = DiagGaussianDistribution(1)  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize("actor_class", [OwnLogProb, OwnDistribution])
-def test_actor_that_would_not_be_called(actor_class: type[Actor]) -> None:
+def test_actor_with_another_distribution() -> None:
     env = ToyEnv(action_space=spaces.Box(-1.0, 1.0, (1,)))
-    with pytest.raises(ValueError, match=rf"policy=Policy .*{actor_class.__name__}.* override get_action_dist_params"):
-        ReMAC(sac_policy(actor_class), env, buffer_size=10, device="cpu")
-
-
-def test_missing_env(tmp_path: Path) -> None:
-    model = make_model()
-    model.save(tmp_path / "model")
-    with pytest.raises(AssertionError, match="environment"):
-        ReMAC.load(tmp_path / "model").learn(1)
+    with pytest.raises(ValueError, match=r"policy=Policy .*DistributionActor.* override get_action_dist_params"):
+        ReMAC(sac_policy(DistributionActor), env, buffer_size=10, device="cpu")
