@@ -214,7 +214,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
         among(*NO_COUNTS),
     ),
     "plot_rank_weights(objective)": (lambda x: evaluation.plot_rank_weights(x, 4), objective),
-    "plot_rank_weights(k)": (lambda x: evaluation.plot_rank_weights("mean", x), among(*NO_COUNTS)),
+    "plot_rank_weights(k)": (lambda x: evaluation.plot_rank_weights("mean", x), among(*NO_SIZES_OF_8[1:])),
     "plot_rank_weights(group_size)": (lambda x: evaluation.plot_rank_weights("mean", 4, x), among(4, 0, -1, 4.5, NAN)),
     "ReturnToDate(scale)": (lambda x: ReturnToDate(_walk(), scale=x, max_episode_steps=9), among(0, *NOT_NUMBERS)),
     "ReturnToDate(max_episode_steps)": (lambda x: ReturnToDate(_walk(), max_episode_steps=x), among(*NO_COUNTS[:2], "9", NAN)),
