@@ -22,7 +22,8 @@ import torch as th
 from optimal_cvar import Layer, cvar, maximise, optimal_cvar, shortfall, unroll
 
 from sb3_ordergrad import OrderPPO
-from sb3_ordergrad.compare import cli, files
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import cli
 from sb3_ordergrad.compare.execute import run_all
 from sb3_ordergrad.compare.report import finished_runs, provenance
 from sb3_ordergrad.compare.run_folder import RunFolder

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sb3_ordergrad.compare import cli, files
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import cli
 from sb3_ordergrad.compare.execute import run_all
 from sb3_ordergrad.compare.report import finished_runs, provenance
 from sb3_ordergrad.compare.spec import RunSpec

@@ -29,7 +29,7 @@ from stable_baselines3.common.monitor import Monitor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sb3_ordergrad import ReMAC
-from sb3_ordergrad.compare import files
+from sb3_ordergrad.common import files
 from sb3_ordergrad.evaluation import bootstrap_difference, bootstrap_over_seeds, evaluate_distribution
 from sb3_ordergrad.remac.samples import sample_actions
 

@@ -25,7 +25,7 @@ from stable_baselines3.common.monitor import load_results
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ordergrad import OrderPPO
-from sb3_ordergrad.compare import files
+from sb3_ordergrad.common import files
 from sb3_ordergrad.compare.run import N_EVAL_ENVS, evaluation_seed
 from sb3_ordergrad.compare.settings import hyperparameter_folder
 from sb3_ordergrad.evaluation import ReturnDistribution, bootstrap_difference, evaluate_distribution

@@ -14,7 +14,8 @@ import torch as th
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sb3_ordergrad.compare import files, report_tables
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import report_tables
 from sb3_ordergrad.evaluation import ReturnDistribution
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import threading
 import traceback
 from contextlib import suppress
 
-from sb3_ordergrad.compare import files
+from sb3_ordergrad.common import files
 from sb3_ordergrad.compare.run import run_one
 from sb3_ordergrad.compare.run_folder import ERROR
 from sb3_ordergrad.compare.spec import RunSpec

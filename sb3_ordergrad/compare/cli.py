@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import gymnasium as gym
 
-from sb3_ordergrad.compare import files, settings
+from sb3_ordergrad.compare import settings
 from sb3_ordergrad.compare.algorithms import (
     ALGOS,
     algorithm_class,
@@ -28,7 +28,17 @@ from sb3_ordergrad.compare.algorithms import (
 from sb3_ordergrad.compare.argument_types import check_types
 from sb3_ordergrad.compare.backends import BACKENDS, check_backend, check_cluster
 from sb3_ordergrad.compare.execute import run_all
-from sb3_ordergrad.compare.report import COMMAND, OUTPUTS, Report, check_out, check_pictures, finished_runs, steps_text
+from sb3_ordergrad.compare.lock import locked
+from sb3_ordergrad.compare.report import (
+    COMMAND,
+    MANIFEST,
+    OUTPUTS,
+    Report,
+    check_out,
+    check_pictures,
+    finished_runs,
+    steps_text,
+)
 from sb3_ordergrad.compare.run import make_model
 from sb3_ordergrad.compare.run_folder import RunFolder
 from sb3_ordergrad.compare.spec import RunSpec
@@ -106,7 +116,7 @@ def _check_options(args: argparse.Namespace) -> None:
         # Written so that NaN is refused as well
         if value is not None and not least <= value <= most:
             limits = f">= {least}" if most == math.inf else f"in {least} ... {most}"
-            raise ValueError(f"{name} {value:g} must be a number {limits}.")
+            raise ValueError(f"{name} {value} must be a number {limits}.")
     if args.steps is not None and not args.steps.is_integer():
         raise ValueError(f"--steps {args.steps} must be a whole number >= 1, such as 1e6.")
     check_backend(args.backend, args.scheduler)
@@ -199,10 +209,10 @@ def _open_out(out: Path, stack: ExitStack) -> None:
     """Create the folder of the results and lock it."""
     try:
         (out / "runs").mkdir(parents=True, exist_ok=True)
-        stack.enter_context(files.locked(out))
+        stack.enter_context(locked(out))
     except OSError as error:
         raise ValueError(f"--out {out} cannot be written ({error}): choose another folder.") from error
-    for name in OUTPUTS:
+    for name in (*OUTPUTS, MANIFEST):
         for leftover in out.glob(f".{Path(name).stem}-*.tmp{Path(name).suffix}"):
             leftover.unlink(missing_ok=True)
 

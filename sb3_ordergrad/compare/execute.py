@@ -74,13 +74,14 @@ def run_all(specs: Sequence[RunSpec], n_jobs: int, backend: str = "local", sched
     """
     # Absolute paths, since a worker elsewhere has another current folder; by folder, so that no run is executed twice
     absolute = [replace(spec, out=os.path.abspath(spec.out)) for spec in specs]
-    todo = {folder.path: folder for folder in map(RunFolder, absolute) if not folder.is_done()}
+    folders = {folder.path: folder for folder in map(RunFolder, absolute)}
+    # What a killed command left in finished runs, and the step counts of damaged ones, which would show as progress
+    _clear(folders.values())
+    todo = {path: folder for path, folder in folders.items() if not folder.is_done()}
     if not todo:
         return []
     task = try_run if n_jobs == 1 and backend == "local" else run_in_child
     outcome: dict[Path, str | None] = {}
-    # Also removes the step counts and records of damaged runs, which would show as progress
-    _clear(todo.values())
     n_finished = sum(spec.steps for spec in absolute if spec.folder not in todo)
     with workers(backend, scheduler) as lost_worker, _ProgressBar(n_finished, list(todo.values())) as progress:
         for _ in range(MAX_ATTEMPTS):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sb3_ordergrad.common import files
 from sb3_ordergrad.common.extras import install_hint
-from sb3_ordergrad.compare import files, report_tables
+from sb3_ordergrad.compare import report_tables
 from sb3_ordergrad.compare.algorithms import ALGOS, is_mean
 from sb3_ordergrad.compare.run_folder import FinishedRun, RunFolder
 from sb3_ordergrad.compare.spec import RunSpec

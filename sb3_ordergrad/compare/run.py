@@ -11,7 +11,8 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
-from sb3_ordergrad.compare import files, settings
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import settings
 from sb3_ordergrad.compare.algorithms import ALGOS, algorithm_class
 from sb3_ordergrad.compare.run_folder import RunFolder
 from sb3_ordergrad.compare.spec import RunSpec

@@ -1,5 +1,6 @@
 """The folder of a run: which files are in it, in which order they are written, and whether they are complete."""
 
+import os
 import uuid
 import zipfile
 from dataclasses import dataclass
@@ -8,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from sb3_ordergrad.compare import files
+from sb3_ordergrad.common import files
 from sb3_ordergrad.compare.settings import normalize_kwargs
 from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.evaluation import ReturnDistribution
 
-# Written when the training is complete; removed when done.json, which contains all of it, is written
+# Written when the training is complete; renamed to done.json when the evaluation is complete, so never beside it
 TRAINED = "trained.json"
 DONE = "done.json"
 STEPS = "steps.txt"
@@ -101,15 +102,13 @@ class RunFolder:
         record = self._record(DONE)
         if record is None or record.get("evaluation") != self.spec.evaluation or not self.is_trained():
             return None
-        path = self.path / "returns.csv"
         try:
-            distribution = ReturnDistribution.from_csv(path)
-            intact = path.read_bytes().endswith(b"\n") and isinstance(record["seconds_evaluation"], (int, float))
+            distribution = ReturnDistribution.from_csv(self.path / "returns.csv", self.spec.n_eval_episodes)
             training_episodes = self._training_episodes()
-        except Exception:
+        except (OSError, ValueError):
             return None
-        intact = intact and len(distribution) == self.spec.n_eval_episodes
-        return FinishedRun(self.spec, record, distribution, training_episodes) if intact else None
+        is_complete = isinstance(record.get("seconds_evaluation"), (int, float))
+        return FinishedRun(self.spec, record, distribution, training_episodes) if is_complete else None
 
     def steps_done(self) -> int:
         """Training steps so far, for the progress bar."""
@@ -173,8 +172,8 @@ class RunFolder:
         record = self._training_record()
         if record is None:
             raise RuntimeError(f"The training in {self.path} has disappeared.")
-        files.write_json(self.path / TRAINED, record)
-        (self.path / DONE).unlink(missing_ok=True)
+        if (self.path / DONE).exists():
+            os.replace(self.path / DONE, self.path / TRAINED)
         return record
 
     def finish_evaluation(self, record: dict[str, Any], distribution: ReturnDistribution, seconds: float) -> None:
@@ -189,6 +188,6 @@ class RunFolder:
         self._check_owner()
         distribution.to_csv(self.path / "returns.csv")
         evaluation = {"evaluation": self.spec.evaluation, "seconds_evaluation": round(seconds, 2)}
-        files.write_json(self.path / DONE, {**record, **evaluation})
-        (self.path / TRAINED).unlink()
+        files.write_json(self.path / TRAINED, {**record, **evaluation})
+        os.replace(self.path / TRAINED, self.path / DONE)
         self.clear_attempt()

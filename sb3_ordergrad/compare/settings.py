@@ -123,16 +123,19 @@ def check_counts(settings: Mapping[str, Any], where: str = "") -> None:
         raise ValueError(f"{where}n_timesteps = {steps!r} must be a number >= 1, such as 1e6.")
 
 
-def check_json(value: Any, where: str) -> None:
+def check_json(settings: Mapping[Any, Any], where: str) -> None:
     """
-    :param value: settings, which the record of a run keeps as JSON
+    :param settings: settings, which the record of a run keeps as JSON
     :param where: beginning of the message
-    :raises ValueError: if a part of it has no form in JSON, such as a date or a set
+    :raises ValueError: if a name is not a string or a value has no form in JSON, such as a date or a set
     """
-    try:
-        json.dumps(value, sort_keys=True)
-    except (RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}{error}; use numbers, strings, lists and mappings with names as keys.") from error
+    for key, value in settings.items():
+        try:
+            if not isinstance(key, str):
+                raise TypeError(f"the name is of type {type(key).__name__}")
+            json.dumps(value, sort_keys=True)
+        except (RecursionError, TypeError, ValueError) as error:
+            raise ValueError(f"{where}{key}: {error}; use numbers, strings, lists and mappings with names as keys.") from error
 
 
 def parse_param(item: str) -> tuple[str, Any]:
@@ -152,7 +155,7 @@ def parse_param(item: str) -> tuple[str, Any]:
         parsed = ast.literal_eval(value)
     except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         return key, value
-    check_json(parsed, f"--params got '{item}': ")
+    check_json({key: parsed}, f"--params got '{item}': ")
     return key, parsed
 
 

@@ -77,8 +77,10 @@ class MeasuredRewardDisturbance(RewardDisturbance):
         if not isinstance(measure, str):
             if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
                 raise ValueError(f"measure={measure} is an index, but {space} is no flat Box: give a key of info instead")
-            if not 0 <= measure < space.shape[0]:
-                raise ValueError(f"measure={measure} is outside 0..{space.shape[0] - 1}: give an index into the observation")
+            if not (isinstance(measure, (int, np.integer)) and 0 <= measure < space.shape[0]):
+                raise ValueError(
+                    f"measure={measure} is not one of 0..{space.shape[0] - 1}: give an index into the observation"
+                )
         super().__init__(env, measure=measure, **kwargs)
         self.measure = measure
 

@@ -10,6 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.logger import DISABLED
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_ordergrad.evaluation.checks import check_count
 from sb3_ordergrad.evaluation.eval_env import like_training_env
 from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
 from sb3_ordergrad.evaluation.returns import EvaluatedModel, needs_action_masks
@@ -60,7 +61,7 @@ class ObjectiveEvalCallback(EvalCallback):
     :param objective: what selects the best model, e.g. ``"cvar:0.25"``, ``"median"``, ``"max"``
     :param k: sample size: unbiased estimate of the objective of ``k`` returns; ``None`` for the objective of all
         ``n_eval_episodes`` returns
-    :raises ValueError: if the objective or ``k`` is invalid for ``n_eval_episodes``; when training starts, if the environments
+    :raises ValueError: if ``n_eval_episodes``, the objective or ``k`` is invalid; when training starts, if the environments
         cannot be created, ``evaluations.npz`` is damaged or contains another number of episodes, or a model that takes action
         masks is evaluated in an environment without them
     """
@@ -81,6 +82,7 @@ class ObjectiveEvalCallback(EvalCallback):
         objective: str = "cvar:0.25",
         k: int | None = None,
     ):
+        n_eval_episodes = check_count("n_eval_episodes", n_eval_episodes)
         # Raises for an invalid objective now rather than at the first evaluation
         objective_weights(objective, n_eval_episodes, k)
         super().__init__(

@@ -1,15 +1,15 @@
 """The distribution of a policy's episode returns: statistics with intervals, comparison, CSV files."""
 
-import csv
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sb3_ordergrad.common import files
 from sb3_ordergrad.evaluation import statistics
-from sb3_ordergrad.evaluation.intervals import BootstrapMethod, Interval, bootstrap_interval, check_options
+from sb3_ordergrad.evaluation.checks import check_options, check_returns
+from sb3_ordergrad.evaluation.intervals import BootstrapMethod, Interval, bootstrap_interval
 from sb3_ordergrad.evaluation.stochastic_dominance import Dominance, dominance
 
 CSV_COLUMNS = ("episode", "return", "length")
@@ -52,23 +52,19 @@ class ReturnDistribution:
 
     :param returns: raw episode returns, shape ``(n_episodes,)``
     :param lengths: steps of the same episodes, shape ``(n_episodes,)``
-    :raises ValueError: if there are no returns, the shapes differ, a return is not finite or a length is no whole number
+    :raises ValueError: if there are no returns, the shapes differ, a return is not finite or a length is no whole number >= 1
     """
 
     returns: np.ndarray
     lengths: np.ndarray
 
     def __post_init__(self) -> None:
-        returns, lengths = np.asarray(self.returns, dtype=np.float64), np.asarray(self.lengths, dtype=np.float64)
-        if returns.ndim != 1 or len(returns) == 0 or returns.shape != lengths.shape:
-            raise ValueError(
-                f"returns has shape {returns.shape}, lengths {lengths.shape}: both need (n_episodes,), at least 1 episode."
-            )
-        if not np.isfinite(returns).all():
-            raise ValueError("Returns must be finite, got NaN or infinity: check the rewards of the environment.")
-        invalid = lengths[~((lengths >= 0) & (lengths < 2**53) & (lengths == np.rint(lengths)))]
+        returns, lengths = check_returns("returns", self.returns), check_returns("lengths", self.lengths)
+        if len(returns) != len(lengths):
+            raise ValueError(f"returns has shape {returns.shape}, lengths {lengths.shape}: an episode has one of each.")
+        invalid = lengths[(lengths < 1) | (lengths >= 2**53) | (lengths != np.rint(lengths))]
         if len(invalid):
-            raise ValueError(f"An episode has the length {invalid[0]}: lengths must be whole numbers of steps.")
+            raise ValueError(f"An episode has the length {invalid[0]:g}: lengths must be whole numbers of steps >= 1.")
         # The fields of a frozen dataclass cannot be assigned
         object.__setattr__(self, "returns", returns)
         object.__setattr__(self, "lengths", lengths.astype(np.int64))
@@ -176,18 +172,10 @@ class ReturnDistribution:
 
         An interrupted write leaves no file, or the previous one.
 
-        :param path: the file; its folder must exist
+        :param path: the file; its folder is created
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.stem}-{os.getpid()}.tmp{path.suffix}")
-        try:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(CSV_COLUMNS)
-                writer.writerows(zip(range(len(self)), self.returns.tolist(), self.lengths.tolist(), strict=True))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        rows = zip(range(len(self)), self.returns.tolist(), self.lengths.tolist(), strict=True)
+        files.write_csv(Path(path), CSV_COLUMNS, rows)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike, n_episodes: int | None = None) -> "ReturnDistribution":
@@ -200,30 +188,11 @@ class ReturnDistribution:
         :return: the distribution, in the order of the rows
         :raises ValueError: if the file is no such table, or was cut; the message names the file
         """
+        returns, lengths = files.read_columns(Path(path), "return", "length")
         try:
-            distribution = cls(*_read_episodes(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, csv.Error) as error:
+            distribution = cls(returns, lengths)
+        except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
         if n_episodes is not None and len(distribution) != n_episodes:
             raise ValueError(f"{os.fspath(path)} contains {len(distribution)} episodes, not {n_episodes}: write it again.")
         return distribution
-
-
-def _read_episodes(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and lengths in the text of a CSV file."""
-    rows = csv.DictReader(io.StringIO(text))
-    columns = rows.fieldnames or []
-    if not {"return", "length"} <= set(columns):
-        raise ValueError(f"found the columns {list(columns)}, but 'return' and 'length' are needed.")
-    if not text.endswith("\n"):
-        raise ValueError("the last line has no line break at its end, so the file was probably cut: write it again.")
-    episodes = []
-    for row in rows:
-        # DictReader fills short rows with None and collects the surplus of long rows under the key None
-        if None in row or None in row.values():
-            raise ValueError(f"line {rows.line_num} must have {len(columns)} fields.")
-        episodes.append((float(row["return"]), float(row["length"])))
-    if not episodes:
-        raise ValueError("found no episode, at least 1 row is needed.")
-    returns, lengths = np.array(episodes).T
-    return returns, lengths

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
+from sb3_ordergrad.evaluation.checks import check_options
+
 BootstrapMethod = Literal["BCa", "percentile", "basic"]
 METHODS: tuple[BootstrapMethod, ...] = ("BCa", "percentile", "basic")
 
@@ -79,15 +81,3 @@ def bootstrap_interval(
         tail = (1 - confidence) / 2
         low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
-
-
-def check_options(confidence: float, n_resamples: int) -> None:
-    """
-    :param confidence: nominal coverage
-    :param n_resamples: number of resamples
-    :raises ValueError: if one is out of range
-    """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence = {confidence} must lie in (0, 1): 0.95 is a 95 % interval.")
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples = {n_resamples} must be at least 1; about 2000 are needed for a 95 % interval.")

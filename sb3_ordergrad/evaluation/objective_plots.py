@@ -1,12 +1,13 @@
 """Plots of objectives: the weight of each rank and the influence of a single return."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from sb3_ordergrad.evaluation.plots import finish, line_style
-from sb3_ordergrad.lstatistics import LStatistic, ObjectiveLike, parse_objective
+from sb3_ordergrad.lstatistics import LStatistic, ObjectiveLike, parse_objective, rank_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ MARKED_RANKS = 40
 
 def plot_rank_weights(
     objective: ObjectiveLike,
-    k: int,
+    k: float,
     group_size: int | None = None,
     axes: "tuple[Axes, Axes] | None" = None,
     label: str | None = None,
@@ -33,14 +34,15 @@ def plot_rank_weights(
     To compare objectives, call it again with the returned axes.
 
     :param objective: the objective in any form, e.g. ``"cvar:0.25"``
-    :param k: sample size, an integer
+    :param k: sample size, a real number >= 1
     :param group_size: number of returns in a group, above ``k``; ``max(64, 4 k)`` if ``None``
     :param axes: the pair of axes to draw on; new ones if ``None``
     :param label: name in the legend; the objective's text if ``None``
     :return: the axes of the weights and of the influence
     :raises ValueError: if the objective or ``k`` is invalid, or ``group_size`` is not above ``k``
     """
-    group_size = max(64, 4 * k) if group_size is None else group_size
+    weights = rank_weights(objective, k)
+    group_size = max(64, math.ceil(4 * k)) if group_size is None else group_size
     statistic = LStatistic(group_size, k, objective)
     others = stats.norm.ppf((np.arange(group_size - 1) + 0.5) / (group_size - 1))
     x = np.linspace(-3.0, 3.0, 601)
@@ -53,9 +55,9 @@ def plot_rank_weights(
     style = line_style(len(influence_ax.get_lines()))
     if label is None:
         label = objective if isinstance(objective, str) else str(parse_objective(objective))
-    ranks = np.arange(1, len(statistic.rank_weights) + 1)
+    ranks = np.arange(1, len(weights) + 1)
     marker = {"marker": "o", "markersize": 3} if len(ranks) <= MARKED_RANKS else {}
-    weights_ax.plot(ranks, statistic.rank_weights, label=label, linewidth=1.2, **marker, **style)  # type: ignore[arg-type]
+    weights_ax.plot(ranks, weights, label=label, linewidth=1.2, **marker, **style)  # type: ignore[arg-type]
     weights_ax.set(xlabel=f"rank, lowest of {k} first", ylabel="weight")
     influence_ax.plot(x, influence, label=label, linewidth=1.6, **style)  # type: ignore[arg-type]
     influence_ax.set(xlabel="return, others standard normal", ylabel="influence", xlim=(x[0], x[-1]))

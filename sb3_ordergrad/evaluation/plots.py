@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from sb3_ordergrad.evaluation.checks import check_count, check_returns
 from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
 from sb3_ordergrad.evaluation.statistics import objective_value
@@ -94,14 +95,7 @@ def _seeds(label: str, samples: "ReturnDistribution | Sequence[ReturnDistributio
     """The returns of each seed."""
     if isinstance(samples, ReturnDistribution):
         return [samples.returns]
-    arrays = [x.returns if isinstance(x, ReturnDistribution) else np.asarray(x, dtype=np.float64) for x in samples]
-    for x in arrays:
-        if x.ndim != 1 or len(x) == 0 or not np.isfinite(x).all():
-            raise ValueError(
-                f"{label!r} needs a list with an array of finite returns (n_episodes,) for each seed, got shape {x.shape}, "
-                f"{np.count_nonzero(~np.isfinite(x))} of {x.size} NaN or infinite."
-            )
-    return arrays
+    return [x.returns if isinstance(x, ReturnDistribution) else check_returns(f"Each seed of {label!r}", x) for x in samples]
 
 
 def plot_return_distributions(
@@ -119,15 +113,18 @@ def plot_return_distributions(
 
     :param distributions: for each label a :class:`ReturnDistribution`, or a list with the :class:`ReturnDistribution` or the
         returns of each seed, shape ``(n_episodes,)``
-    :param tail: level up to which the background is shaded; 0 for none
+    :param tail: level up to which the background is shaded, in [0, 1]; 0 for none
     :param ax: axes to draw on; new ones if ``None``
     :param kind: ``"quantiles"`` or ``"ecdf"``
     :param objective: draw its value (mean over seeds) as a dotted line for each label, e.g. ``"cvar:0.25"``
     :return: the axes
-    :raises ValueError: if ``kind`` is unknown, the returns of a label are not given by seed, or one is not finite
+    :raises ValueError: if ``kind`` is unknown, ``tail`` is not in [0, 1], the returns of a label are not given by seed, or one
+        is not finite
     """
     if kind not in ("quantiles", "ecdf"):
         raise ValueError(f"kind = {kind!r} must be 'quantiles' or 'ecdf'.")
+    if not 0 <= tail <= 1:
+        raise ValueError(f"tail = {tail} must lie in [0, 1]: 0.25 shades the lowest quarter of the episodes.")
     by_label = {label: _seeds(label, samples) for label, samples in distributions.items()}
     ax = new_axes(ax)
     levels = (np.arange(400) + 0.5) / 400
@@ -211,11 +208,12 @@ def plot_learning_curves(
         intervals of a stratified bootstrap, see :func:`interquartile_mean`
     :param k: sample size of the objective of an evaluation; ``None`` for the objective of all its returns
     :return: the axes
-    :raises ValueError: if ``aggregate`` is unknown, a curve is not finite, a file is damaged, evaluations and training
-        episodes are mixed, or the seeds of a label have no time step in common
+    :raises ValueError: if ``aggregate`` is unknown, ``window`` is not a whole number >= 1, a curve is not finite, a file is
+        damaged, evaluations and training episodes are mixed, or the seeds of a label have no time step in common
     """
     if aggregate not in ("mean", "iqm"):
         raise ValueError(f"aggregate = {aggregate!r} must be 'mean' or 'iqm'.")
+    window = check_count("window", window)
     by_label = {label: [_read_curve(label, curve) for curve in seeds] for label, seeds in curves.items()}
     dimensions = {returns.ndim for seeds in by_label.values() for _, returns in seeds}
     if len(dimensions) > 1:

@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, is_vecenv_wrapped, unwrap_vec_normalize
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from sb3_ordergrad.evaluation.checks import check_count
 from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 
 
@@ -118,11 +119,10 @@ def evaluate_distribution(
         as in SB3's ``evaluate_policy``
     :param progress_bar: show the number of finished episodes with tqdm
     :return: returns and lengths, ordered by environment, then by time
-    :raises ValueError: if ``n_eval_episodes`` is below 1, a return is not finite, or a model that takes action masks is
-        evaluated in an environment without them
+    :raises ValueError: if ``n_eval_episodes`` is not a whole number >= 1, a return is not finite, or a model that takes action
+        masks is evaluated in an environment without them
     """
-    if n_eval_episodes < 1:
-        raise ValueError(f"n_eval_episodes = {n_eval_episodes} must be at least 1.")
+    n_eval_episodes = check_count("n_eval_episodes", n_eval_episodes)
     if not isinstance(env, VecEnv):
         single_env = env
         env = DummyVecEnv([lambda: single_env])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sb3_ordergrad.evaluation.checks import check_options, check_returns
 from sb3_ordergrad.evaluation.intervals import Interval
 from sb3_ordergrad.lstatistics import LStatistic, rank_weights
 
@@ -152,13 +153,9 @@ def _intervals(values: np.ndarray, replicates: np.ndarray, names: Sequence[str],
 
 
 def _check_samples(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
-    arrays = [np.asarray(x, dtype=np.float64) for x in samples]
-    if not arrays:
+    if not samples:
         raise ValueError("There are 0 seeds, a bootstrap over seeds needs at least 1 array of returns.")
-    for i, x in enumerate(arrays):
-        if x.ndim != 1 or not np.isfinite(x).all():
-            raise ValueError(f"Returns of seed number {i} must be finite and of shape (n,), got shape {x.shape}.")
-    return arrays
+    return [check_returns(f"Returns of seed number {i}", x) for i, x in enumerate(samples)]
 
 
 def bootstrap_over_seeds(
@@ -178,12 +175,14 @@ def bootstrap_over_seeds(
     :param samples: for each seed its returns, shape ``(n_s,)``
     :param statistics: objective and sample size by name; :data:`SUMMARY` by default
     :param n_resamples: number of bootstrap resamples
-    :param confidence: nominal coverage
+    :param confidence: nominal coverage, in (0, 1)
     :param seed: seed of the resampling
     :return: an :class:`Interval` for each statistic
-    :raises ValueError: if there is no seed, or a sample is not finite or smaller than a statistic needs
+    :raises ValueError: if there is no seed, a sample is not finite or smaller than a statistic needs, or an option is out of
+        range
     """
     statistics = SUMMARY if statistics is None else statistics
+    check_options(confidence, n_resamples)
     arrays = _check_samples(samples)
     rng = np.random.default_rng(seed)
     choices = rng.integers(len(arrays), size=(n_resamples, len(arrays)))
@@ -209,12 +208,13 @@ def bootstrap_difference(
     :param reference: returns by seed that are subtracted
     :param statistics: objective and sample size by name; :data:`SUMMARY` by default
     :param n_resamples: number of bootstrap resamples
-    :param confidence: nominal coverage
+    :param confidence: nominal coverage, in (0, 1)
     :param seed: seed of the resampling
     :return: an :class:`Interval` for each statistic
     :raises ValueError: as :func:`bootstrap_over_seeds`
     """
     statistics = SUMMARY if statistics is None else statistics
+    check_options(confidence, n_resamples)
     common = sorted(set(samples) & set(reference))
     left = _check_samples([samples[s] for s in common or sorted(samples)])
     right = _check_samples([reference[s] for s in common or sorted(reference)])

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from sb3_ordergrad.evaluation.checks import check_count, check_returns
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def _violations(from_x: np.ndarray, n_x: int, gaps: np.ndarray, order: int) -> t
 
 
 def dominance(
-    x: np.ndarray, y: np.ndarray, order: Literal[1, 2], level: float = 0.05, n_resamples: int = 2000, seed: int = 0
+    x: ArrayLike, y: ArrayLike, order: Literal[1, 2], level: float = 0.05, n_resamples: int = 2000, seed: int = 0
 ) -> Dominance:
     """
     Test whether the returns X dominate the returns Y, and the reverse.
@@ -78,11 +81,18 @@ def dominance(
     :param x: shape ``(n,)``
     :param y: shape ``(m,)``
     :param order: 1 or 2
-    :param level: level of the tests
+    :param level: level of the tests, in (0, 1)
     :param n_resamples: number of permutations
     :param seed: seed of the permutations
     :return: violations and p-values, see :class:`Dominance`
+    :raises ValueError: if there are no returns, one is not finite, or another argument is out of range
     """
+    x, y = check_returns("x", x), check_returns("y", y)
+    if order not in (1, 2):
+        raise ValueError(f"order = {order} must be 1 or 2, the order of the dominance.")
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level} must lie in (0, 1): 0.05 rejects a true hypothesis in 5 % of all tests.")
+    check_count("n_resamples", n_resamples)
     pooled = np.concatenate([x, y])
     by_return = np.argsort(pooled, kind="stable")
     gaps = np.append(np.diff(pooled[by_return]), 0.0)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sb3_ordergrad.evaluation.intervals import Interval, check_options
+from sb3_ordergrad.evaluation.checks import check_options, check_returns
+from sb3_ordergrad.evaluation.intervals import Interval
 
 # Method -> task -> normalized score of each seed, shape (n_seeds,)
 SuiteScores = Mapping[str, Mapping[str, ArrayLike]]
@@ -123,12 +124,9 @@ def _check_scores(scores: SuiteScores) -> dict[str, list[np.ndarray]]:
             raise ValueError(
                 f"All methods need the same tasks, but {method!r} and {next(iter(scores))!r} differ in {difference}."
             )
-    arrays = {m: [np.asarray(by_task[name], dtype=np.float64) for name in names] for m, by_task in scores.items()}
-    for method, tasks in arrays.items():
-        for name, x in zip(names, tasks, strict=True):
-            if x.ndim != 1 or len(x) == 0 or not np.isfinite(x).all():
-                raise ValueError(f"Scores of {method!r} on {name!r} must be finite and of shape (n_seeds,), got {x}.")
-    return arrays
+    return {
+        m: [check_returns(f"Scores of {m!r} on {name!r}", by_task[name]) for name in names] for m, by_task in scores.items()
+    }
 
 
 def _interquartile_mean(tasks: Sequence[np.ndarray]) -> np.ndarray:

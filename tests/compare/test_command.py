@@ -15,8 +15,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from sb3_ordergrad.common import files
 from sb3_ordergrad.common.extras import install_hint
-from sb3_ordergrad.compare import child, cli, files, report
+from sb3_ordergrad.compare import child, cli, lock, report
 from sb3_ordergrad.compare.run import run_one
 from sb3_ordergrad.compare.spec import RunSpec
 
@@ -161,8 +162,8 @@ def test_tail_level() -> None:
         (["--objectives", "cvar:0"], "cvar:0"),
         (["--seeds", "0"], "--seeds 0 must be a number in 1 ... 4294967295"),
         (["--seed-list", "-1"], "--seed-list -1 must be a number in 0 ... 4294967295"),
-        (["--seed-list", "1", "4294967296"], "--seed-list 4.29497e+09 must be a number in 0 ... 4294967295"),
-        (["--steps", "0"], "--steps 0 must be a number >= 1"),
+        (["--seed-list", "1", "4294967296"], "--seed-list 4294967296 must be a number in 0 ... 4294967295"),
+        (["--steps", "0"], "--steps 0.0 must be a number >= 1"),
         (["--steps", "nan"], "--steps nan must be a number >= 1"),
         (["--steps", "1.5"], "whole number"),
         (["--n-jobs", "0"], "--n-jobs 0 must be a number >= 1"),
@@ -236,8 +237,8 @@ def test_folder_that_cannot_be_written(
 def test_a_second_command_in_the_same_folder_is_refused(
     conf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(files, "LOCK_SECONDS", 0.0)
-    with files.locked(tmp_path):
+    monkeypatch.setattr(lock, "LOCK_SECONDS", 0.0)
+    with lock.locked(tmp_path):
         # As the process of a run that outlives a killed command by a moment
         process = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
@@ -248,7 +249,7 @@ def test_a_second_command_in_the_same_folder_is_refused(
         process.wait()
     assert error.value.code == 2
     assert f"--out {tmp_path} is in use by another command (process {os.getpid()} on " in capsys.readouterr().err
-    with files.locked(tmp_path):
+    with lock.locked(tmp_path):
         pass
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sb3_ordergrad.compare import files, run
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import run
 from sb3_ordergrad.compare.run import evaluation_seed, run_one
 from sb3_ordergrad.compare.run_folder import FIELDS, RunFolder
 from sb3_ordergrad.compare.spec import RunSpec
@@ -143,6 +144,7 @@ def test_a_crash_after_any_write_leaves_a_run_that_is_repeated(tmp_path: Path, m
     mode = replace(sampled, deterministic=True)
     expected = {spec: (run_one(spec) / "returns.csv").read_text() for spec in (mode, sampled)}
     assert expected[mode] != expected[sampled]
+    files_of_a_run = sorted(path.name for path in sampled.folder.iterdir())
     n_writes = 0
 
     def crash_at(last: int, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,6 +174,8 @@ def test_a_crash_after_any_write_leaves_a_run_that_is_repeated(tmp_path: Path, m
             for spec in (mode, sampled):
                 if RunFolder(spec).is_done():
                     assert (spec.folder / "returns.csv").read_text() == expected[spec]
+                    RunFolder(spec).clear_attempt()
+                    assert sorted(path.name for path in spec.folder.iterdir()) == files_of_a_run
             run_one(sampled)
             assert (sampled.folder / "returns.csv").read_text() == expected[sampled]
         assert n_crashes > 10
@@ -224,7 +228,7 @@ def test_evaluation_seeds_are_not_training_seeds() -> None:
     assert len(set(seeds)) == 100 and min(seeds) > 1000
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", "a,b\n1,2", "a,b\n1\n", "a,b\n1,2\n3\n", "a,b\n1,x\n", "b\n1\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n", "a,b\n1,2", "a,b\n1\n", "a,b\n1,2\n3\n", "a,b\nx,1\n", "b\n1\n"])
 def test_columns_of_damaged_files(text: str, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(text)

@@ -170,7 +170,7 @@ def test_damaged_evaluations_are_named(tmp_path: Path, damage: str) -> None:
     [
         ({"objective": "max", "k": 5}, "k = 5 must lie between 1 and the number of returns, 4"),
         ({"objective": "cvarr:0.1"}, "closest valid spelling"),
-        ({"n_eval_episodes": 0}, "no returns"),
+        ({"n_eval_episodes": 0.5}, "n_eval_episodes = 0.5 must be a whole number >= 1"),
     ],
 )
 def test_errors_before_training(tmp_path: Path, kwargs: dict[str, Any], message: str) -> None:

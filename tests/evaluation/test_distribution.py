@@ -173,10 +173,11 @@ def test_one_return_has_no_interval() -> None:
 @pytest.mark.parametrize(
     ("returns", "lengths", "message"),
     [
-        (np.zeros(0), np.zeros(0), "at least 1 episode"),
-        (np.zeros(3), np.zeros(2), r"returns has shape \(3,\), lengths \(2,\)"),
-        (np.array([0.0, np.nan]), np.ones(2), "must be finite"),
-        (np.zeros(2), np.array([1.0, np.inf]), "length inf: lengths must be whole numbers"),
+        (np.zeros(0), np.zeros(0), r"returns must be finite and have the shape \(n,\) with n >= 1, got the shape \(0,\)"),
+        (np.zeros(3), np.ones(2), r"returns has shape \(3,\), lengths \(2,\)"),
+        (np.array([0.0, np.nan]), np.ones(2), "with 1 values that are NaN"),
+        (np.zeros(2), np.array([1.0, np.inf]), "lengths must be finite"),
+        *((np.zeros(2), np.array([1.0, x]), f"the length {x:g}: lengths must be whole numbers") for x in (0.0, -3.0, 2.5)),
     ],
 )
 def test_invalid_returns_and_lengths(returns: np.ndarray, lengths: np.ndarray, message: str) -> None:
@@ -240,6 +241,22 @@ def test_equal_samples_do_not_dominate_each_other() -> None:
     assert "undecided" in str(comparison)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"x": []}, r"x must be finite and have the shape \(n,\) with n >= 1"),
+        ({"y": [1.0, np.nan]}, "y must be finite"),
+        ({"order": 0}, "order = 0 must be 1 or 2"),
+        ({"order": 3}, "order = 3"),
+        *(({"level": level}, f"level = {level} must lie in") for level in (0, 1, np.nan)),
+        ({"n_resamples": 0}, "n_resamples = 0 must be a whole number >= 1"),
+    ],
+)
+def test_dominance_errors(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dominance(**{"x": SAMPLE, "y": SAMPLE, "order": 1, **kwargs})
+
+
 def test_comparison_leaves_out_statistics_that_need_more_episodes() -> None:
     few = distribution_of(np.arange(8.0))
     assert "best-of-8" not in few.compare(few).differences
@@ -247,14 +264,14 @@ def test_comparison_leaves_out_statistics_that_need_more_episodes() -> None:
 
 
 def test_csv_round_trip(tmp_path: Path) -> None:
-    original = ReturnDistribution(SAMPLE / 3, np.arange(len(SAMPLE)))
-    path = tmp_path / "returns.csv"
+    original = ReturnDistribution(SAMPLE / 3, np.arange(1, len(SAMPLE) + 1))
+    path = tmp_path / "new" / "returns.csv"
     original.to_csv(path)
     again = ReturnDistribution.from_csv(path)
     np.testing.assert_array_equal(again.returns, original.returns)
     np.testing.assert_array_equal(again.lengths, original.lengths)
     assert path.read_text().splitlines()[0] == "episode,return,length"
-    assert [file.name for file in tmp_path.iterdir()] == ["returns.csv"]
+    assert [file.name for file in path.parent.iterdir()] == ["returns.csv"]
 
 
 def test_csv_with_other_columns(tmp_path: Path) -> None:
@@ -270,10 +287,10 @@ def test_csv_with_other_columns(tmp_path: Path) -> None:
     [
         ("episode,reward\n0,1\n", "'return' and 'length' are needed"),
         ("", "'return' and 'length' are needed"),
-        ("return,length\n", "found no episode"),
+        ("return,length\n", "n >= 1"),
         ("return,length\none,2\n", "could not convert string to float: 'one'"),
-        ("return,length\nnan,2\n", "Returns must be finite"),
-        ("return,length\n1,inf\n", "the length inf: lengths must be whole numbers"),
+        ("return,length\nnan,2\n", "returns must be finite"),
+        ("return,length\n1,inf\n", "lengths must be finite"),
         ("return,length\n1,2.5\n", "the length 2.5"),
         ("episode,return,length\n0,1,2\n1,1\n", "line 3 must have 3 fields"),
         ("return,length\n1,2,3\n", "line 2 must have 2 fields"),

@@ -156,14 +156,20 @@ def test_rank_weights_and_influence() -> None:
     np.testing.assert_allclose(axes[1].get_lines()[1].get_ydata(), x, atol=1e-12)
     assert [text.get_text() for text in axes[1].get_legend().get_texts()] == ["cvar:0.5", "mean of 2"]
     assert axes[0].get_legend() is None
+    # A fractional k has floor(k) ranks
+    plot_rank_weights("max", 20.5, axes=axes)
+    assert len(axes[0].get_lines()[2].get_xdata()) == 20
 
 
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
         (lambda: plot_return_distributions({"a": [np.ones(3)]}, kind="pdf"), "kind = 'pdf' must be"),
-        (lambda: plot_return_distributions({"a": np.ones(3)}), "'a' needs a list with an array of finite returns"),
-        (lambda: plot_return_distributions({"a": [[1.0, np.nan]]}), "1 of 2 NaN or infinite"),
+        (lambda: plot_return_distributions({"a": np.ones(3)}), "Each seed of 'a' must be finite and have the shape"),
+        (lambda: plot_return_distributions({"a": [[1.0, np.nan]]}), "with 1 values that are NaN or infinite"),
+        (lambda: plot_return_distributions({"a": [np.ones(3)]}, tail=-0.1), r"tail = -0.1 must lie in \[0, 1\]"),
+        (lambda: plot_return_distributions({"a": [np.ones(3)]}, tail=-np.inf), "tail = -inf must"),
+        (lambda: plot_learning_curves({"a": [([1], [1.0])]}, window=np.inf), "window = inf must be a whole number >= 1"),
         (lambda: plot_learning_curves({"a": [([1, 2], [np.nan, 1.0])]}), "all finite"),
         (lambda: plot_learning_curves({"a": [([1, np.inf], [1.0, 1.0])]}), "all finite"),
         (lambda: plot_learning_curves({"a": [([1, 2], [1.0])]}), r"shapes \(2,\) and \(1,\)"),
@@ -171,6 +177,7 @@ def test_rank_weights_and_influence() -> None:
         (lambda: plot_learning_curves({"a": [([1], [2.0]), ([1], [[2.0]])]}), "plot them separately"),
         (lambda: plot_learning_curves({"a": [([1], [[2.0]]), ([2], [[2.0]])]}, ax=Figure().subplots()), "seeds of 'a'"),
         (lambda: plot_rank_weights("max", 8, group_size=8), "k = 8 must be at most group_size - 1"),
+        (lambda: plot_rank_weights("max", 10**9), "k = 1000000000 must be a real number"),
     ],
 )
 def test_errors(draw: Any, message: str) -> None:

@@ -148,6 +148,7 @@ def test_statistics_of_a_distribution() -> None:
     assert distribution.objective_value("mean - cvar:0.25") == pytest.approx(7.5 - float(cvar(x, 0.25)))
 
 
-def test_no_episodes_is_an_error(model: PPO) -> None:
-    with pytest.raises(ValueError, match="n_eval_episodes = 0"):
-        evaluate_distribution(model, make_venv(), n_eval_episodes=0)
+@pytest.mark.parametrize("n_eval_episodes", [0, 2.5, np.inf, np.nan])
+def test_a_number_of_episodes_that_cannot_be_played(model: PPO, n_eval_episodes: Any) -> None:
+    with pytest.raises(ValueError, match=f"n_eval_episodes = {n_eval_episodes} must be a whole number >= 1"):
+        evaluate_distribution(model, make_venv(), n_eval_episodes)

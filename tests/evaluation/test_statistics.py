@@ -124,3 +124,7 @@ def test_bootstrap_errors() -> None:
         bootstrap_over_seeds([])
     with pytest.raises(ValueError, match="seed number 1"):
         bootstrap_over_seeds([np.arange(10.0), np.array([np.inf] * 10)])
+    with pytest.raises(ValueError, match="n_resamples = 0 must be a whole number >= 1"):
+        bootstrap_over_seeds([np.arange(10.0)], n_resamples=0)
+    with pytest.raises(ValueError, match="confidence = 2 must lie in"):
+        bootstrap_difference({0: np.arange(10.0)}, {0: np.arange(10.0)}, confidence=2)

@@ -1,7 +1,7 @@
 """
 Attack the package: random valid and invalid configurations, comparisons with SB3, killed processes, full disks, bad commands.
 
-    python tests/robustness/attack.py                      # all of it, about 20 minutes on two cores
+    python tests/robustness/attack.py                      # all of it, about 15 minutes on two cores
     python tests/robustness/attack.py --parts valid --valid 100
     python tests/robustness/attack.py --case valid:17      # this case alone
 
@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 # Ahead of the imports that read it, for the processes of the attack too
@@ -57,32 +57,31 @@ def run_batch(name: str, seed: int, numbers: Sequence[int]) -> Result:
 
 
 def n_crash_points() -> int:
-    """Number of the crash points; a process is needed to count them."""
+    """Number of the crash points; a process that may fork counts them."""
     return len(crash_points.points())
 
 
-def run_part(name: str, seed: int, numbers: Sequence[int], jobs: int, batch: int) -> Result:
+def run_part(pool: Executor, name: str, seed: int, numbers: Sequence[int], batch: int) -> Result:
     """
+    :param pool: processes
     :param name: key of ``PARTS``
     :param seed: seed of the attack
     :param numbers: numbers of the cases
-    :param jobs: number of processes
     :param batch: cases that a process does between two reports
     :return: the result
     """
     result = Result()
     start = next_report = time.monotonic()
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        batches = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
-        futures = [pool.submit(run_batch, name, seed, one) for one in batches]
-        for future in as_completed(futures):
-            found = future.result()
-            result.add(found)
-            for failure in found.failures:
-                print(f"\nFAILED --case {failure.case} --seed {seed}\n{failure.description}\n{failure.error}", flush=True)
-            if time.monotonic() >= next_report:
-                print(f"{name}: {result.counts['tried']} of {len(numbers)}", flush=True)
-                next_report = time.monotonic() + REPORT_SECONDS
+    batches = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
+    futures = [pool.submit(run_batch, name, seed, one) for one in batches]
+    for future in as_completed(futures):
+        found = future.result()
+        result.add(found)
+        for failure in found.failures:
+            print(f"\nFAILED --case {failure.case} --seed {seed}\n{failure.description}\n{failure.error}", flush=True)
+        if time.monotonic() >= next_report:
+            print(f"{name}: {result.counts['tried']} of {len(numbers)}", flush=True)
+            next_report = time.monotonic() + REPORT_SECONDS
     print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
     return result
 
@@ -115,15 +114,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _numbers(args: argparse.Namespace, name: str) -> range:
+def _numbers(pool: Executor, args: argparse.Namespace, name: str) -> range:
     """Numbers of the cases of a part."""
     if name == "kills":
         return range(-(-args.kills // kills.KILLS_OF_A_CASE))
     if name == "bad-commands":
         return range(len(bad_commands.COMMANDS))
     if name == "crash-points":
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            total = pool.submit(n_crash_points).result()
+        total = pool.submit(n_crash_points).result()
         return range(0, total, -(-total // args.crash_points) if args.crash_points else 1)
     return range(getattr(args, name))
 
@@ -147,14 +145,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1 if result.failures else 0
     start = time.monotonic()
     results = {}
-    for name in args.parts:
-        # These take seconds each
-        batch = 1 if name in ("kills", "crash-points") else BATCH
-        results[name] = run_part(name, args.seed, _numbers(args, name), args.jobs, batch)
-    # A kill that came too late was none
-    while "kills" in results and not results["kills"].failures and results["kills"].counts["kills"] < args.kills:
-        first = results["kills"].counts["tried"]
-        results["kills"].add(run_part("kills", args.seed, range(first, first + args.jobs), args.jobs, 1))
+    with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for name in args.parts:
+            # These take seconds each
+            batch = 1 if name in ("kills", "crash-points") else BATCH
+            results[name] = run_part(pool, name, args.seed, _numbers(pool, args, name), batch)
+        # A kill that came too late was none
+        while "kills" in results and not results["kills"].failures and results["kills"].counts["kills"] < args.kills:
+            first = results["kills"].counts["tried"]
+            results["kills"].add(run_part(pool, "kills", args.seed, range(first, first + args.jobs), 1))
     print(f"\n{table(results)}\n\nseed {args.seed}, {args.jobs} processes, {time.monotonic() - start:.0f} s")
     failures = [failure.case for result in results.values() for failure in result.failures]
     if failures:

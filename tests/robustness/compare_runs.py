@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = "sb3_ordergrad.compare"
 YAML = "default:\n  n_envs: 2\n  n_steps: 16\n  batch_size: 16\n  n_epochs: 1\n  normalize: true\n"
 # What an attempt keeps in a run's folder while it lasts
-LEFTOVERS = ("attempt.txt", "steps.txt", "error.txt")
+LEFTOVERS = ("attempt.txt", "steps.txt", "error.txt", "trained.json")
 # Seconds since the start, and frames a second
 TIME_COLUMNS = ("time/time_elapsed", "time/fps")
 
@@ -65,7 +65,7 @@ def results(out: Path) -> dict[str, str]:
     files = sorted(path for path in out.rglob("*") if path.is_file())
     left = [str(path) for path in files if path.name in LEFTOVERS or ".tmp" in path.name]
     assert not left, f"left behind: {left}"
-    timeless = (path for path in files if path.name not in ("compare.json", "done.json"))
+    timeless = (path for path in files if path.name not in ("compare.json", "done.json", ".compare.lock"))
     return {str(path.relative_to(out)): hashlib.sha256(_bytes(path)).hexdigest()[:12] for path in timeless}
 
 

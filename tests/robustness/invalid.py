@@ -69,14 +69,16 @@ def spellings(value: Any) -> Sequence[str]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return (repr(value), f"{value:g}", str(int(value)) if math.isfinite(value) else "infinite")
     if isinstance(value, str):
-        # A long text is known by its beginning, a sum by the preset that is wrong, a vector is written anew
-        shorter = (value.partition("*")[2] or value, "weights:" if "weights" in value else value)
+        # A long text is known by its beginning, a sum by the preset that is wrong, an alias by its argument, a vector is
+        # written anew
+        alias = f":{value.rpartition(':')[2]}"
+        shorter = (value.partition("*")[2] or value, alias, "weights:" if "weights" in value else value)
         return (value[:MAX_LENGTH], repr(value)[:MAX_LENGTH], *shorter)
     if isinstance(value, (np.ndarray, list)):
         # The array or its size, or what in it is wrong
         shape = np.asarray(value, dtype=object).shape
         wrong = (
-            ("nan", "NaN", "inf", "'a'", "no return", "finite", "shape")
+            ("nan", "NaN", "inf", "'a'", "no return", "finite", "shape", f"length {value[0]}:")
             if len(value)
             else ("no return", "empty", "at least 1")
         )

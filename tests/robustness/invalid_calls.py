@@ -93,9 +93,8 @@ def _from_csv(text: str) -> None:
             raise ValueError(text) from error
 
 
-def _env(**kwargs: Any) -> Callable[[Any], object]:
-    ((env_id, parameter),) = kwargs.items()
-    return lambda value: gym.make(f"{env_id}-v0", **{parameter: value})
+def _env(env_id: str, parameter: str) -> Callable[[Any], object]:
+    return lambda value: gym.make(env_id, **{parameter: value})
 
 
 def _walk() -> gym.Env[Any, Any]:
@@ -215,7 +214,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
         among(*NO_COUNTS),
     ),
     "plot_rank_weights(objective)": (lambda x: evaluation.plot_rank_weights(x, 4), objective),
-    "plot_rank_weights(k)": (lambda x: evaluation.plot_rank_weights("mean", x), among(*NO_COUNTS)),
+    "plot_rank_weights(k)": (lambda x: evaluation.plot_rank_weights("mean", x), among(*NO_SIZES_OF_8[1:])),
     "plot_rank_weights(group_size)": (lambda x: evaluation.plot_rank_weights("mean", 4, x), among(4, 0, -1, 4.5, NAN)),
     "ReturnToDate(scale)": (lambda x: ReturnToDate(_walk(), scale=x, max_episode_steps=9), among(0, *NOT_NUMBERS)),
     "ReturnToDate(max_episode_steps)": (lambda x: ReturnToDate(_walk(), max_episode_steps=x), among(*NO_COUNTS[:2], "9", NAN)),
@@ -228,16 +227,16 @@ CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
     "HeavyTailReward(probability)": (lambda x: HeavyTailReward(_walk(), x), among(*NO_PROBABILITIES)),
     "HeavyTailReward(scale)": (lambda x: HeavyTailReward(_walk(), scale=x), among(-1, *NOT_NUMBERS)),
     "HeavyTailReward(df)": (lambda x: HeavyTailReward(_walk(), df=x), among(0, -1, "1", None, [1], NAN)),
-    "GuardedMaze(guard_probability)": (_env(GuardedMaze="guard_probability"), among(*NO_PROBABILITIES)),
-    "BettingGame(start)": (_env(BettingGame="start"), among(0, -1, *NOT_NUMBERS)),
-    "BettingGame(win_probability)": (_env(BettingGame="win_probability"), among(*NO_PROBABILITIES)),
-    "BettingGame(cap)": (_env(BettingGame="cap"), among(1, 0, -1, *NOT_NUMBERS)),
+    "GuardedMaze(guard_probability)": (_env("GuardedMaze-v1", "guard_probability"), among(*NO_PROBABILITIES)),
+    "BettingGame(start)": (_env("BettingGame-v0", "start"), among(0, -1, *NOT_NUMBERS)),
+    "BettingGame(win_probability)": (_env("BettingGame-v0", "win_probability"), among(*NO_PROBABILITIES)),
+    "BettingGame(cap)": (_env("BettingGame-v0", "cap"), among(1, 0, -1, *NOT_NUMBERS)),
     "BettingGame(render_mode)": (lambda x: BettingGameEnv(render_mode=x), among("ascii", 3)),
-    "RiskyHalfCheetah(v_max)": (_env(RiskyHalfCheetah="v_max"), among("1", None, [1], NAN)),
-    "RiskyHopper(probability)": (_env(RiskyHopper="probability"), among(*NO_PROBABILITIES)),
-    "RiskyWalker2d(penalty)": (_env(RiskyWalker2d="penalty"), among(*NOT_NUMBERS)),
-    "FragileHopper(probability)": (_env(FragileHopper="probability"), among(*NO_PROBABILITIES)),
-    "SparseReacher(tolerance)": (_env(SparseReacher="tolerance"), among(-1, *NOT_NUMBERS)),
+    "RiskyHalfCheetah(v_max)": (_env("RiskyHalfCheetah-v0", "v_max"), among("1", None, [1], NAN)),
+    "RiskyHopper(probability)": (_env("RiskyHopper-v0", "probability"), among(*NO_PROBABILITIES)),
+    "RiskyWalker2d(penalty)": (_env("RiskyWalker2d-v0", "penalty"), among(*NOT_NUMBERS)),
+    "FragileHopper(probability)": (_env("FragileHopper-v0", "probability"), among(*NO_PROBABILITIES)),
+    "SparseReacher(tolerance)": (_env("SparseReacher-v0", "tolerance"), among(-1, *NOT_NUMBERS)),
 }
 
 

@@ -41,8 +41,6 @@ PRESETS: dict[str, Callable[[Rng, int], str]] = {
     # defined from two ranks on
     **dict.fromkeys(("gini", "GMD"), lambda rng, n: ""),
 }
-# defined for a fractional k, whose ranks are counted from one end
-ONE_SIDED = ("mean", "max", "min", "cvar", "upper_cvar", "top", "bottom")
 
 
 def draw_preset(rng: Rng, n: int, names: tuple[str, ...] = tuple(PRESETS)) -> str:
@@ -60,12 +58,10 @@ def draw_preset(rng: Rng, n: int, names: tuple[str, ...] = tuple(PRESETS)) -> st
 def draw_objective(rng: Rng, k: float) -> str | list[float]:
     """
     :param rng: generator
-    :param k: sample size
+    :param k: sample size; a fractional one has floor(k) ranks
     :return: a preset, a combination of presets or a vector of rank weights
     """
     n = int(k)
-    if n != k:
-        return draw_preset(rng, n, ONE_SIDED)
     kind = rng.random()
     if kind < 0.6:
         return draw_preset(rng, n)

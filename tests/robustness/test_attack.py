@@ -12,7 +12,7 @@ from robustness.parts import Part, run_case
 pytestmark = pytest.mark.slow
 ATTACK = Path(__file__).with_name("attack.py")
 BATCHES = 5
-N_CRASH_POINTS = 8
+N_CRASH_POINTS = 5
 
 
 def check(part: Part, numbers: range) -> None:

@@ -92,4 +92,4 @@ def _check_returns(model: Any, env: VecEnv) -> None:
         assert len(recorded(model)) == min(len(true), model.group_size)
 
 
-PART = Part("valid", lambda seed, number: str(draw(seed, number)), check, sample=40)
+PART = Part("valid", lambda seed, number: str(draw(seed, number)), check, sample=30)

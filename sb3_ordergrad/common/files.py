@@ -1,12 +1,12 @@
-"""Files that are complete or absent, the lock of a results folder, and where a result came from."""
+"""Files that are complete or absent, and where a result came from."""
 
 import csv
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +14,6 @@ from typing import Any
 
 import numpy as np
 
-try:
-    import fcntl
-except ImportError:
-    # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
-
-LOCK = ".compare.lock"
-# After a kill, the processes of the runs end a moment later than the command that holds the lock with them
-LOCK_SECONDS = 5.0
 PACKAGES = ("sb3_ordergrad", "stable_baselines3", "torch", "gymnasium", "mujoco", "numpy")
 
 
@@ -72,53 +63,26 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 def read_columns(path: Path, *names: str) -> list[np.ndarray]:
     """
-    Columns of a CSV file of numbers.
+    Columns of numbers in a CSV file; other columns are ignored.
 
-    :param path: a file from :func:`write_csv`
+    :param path: the file, with the names of its columns in the first line
     :param names: names of the columns
     :return: one array a column, float64, shape ``(n_rows,)``
-    :raises ValueError: if the file is cut off, a column is missing or a field is not a number
+    :raises ValueError: if the file was cut, a column is missing or a field is not a number; the message names the file
     """
-    text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        raise ValueError(f"{path} is cut off in its last line.")
-    header, *rows = csv.reader(text.splitlines())
-    table = np.array(rows, dtype=np.float64).reshape(-1, len(header))
-    return [table[:, header.index(name)] for name in names]
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """
-    Keep other commands out of a folder until this process and its children have ended.
-
-    The lock (``flock``) is released by the operating system, also after a kill. On Windows and on file systems without such
-    locks, there is none.
-
-    :param folder: the folder
-    :raises ValueError: if another command holds the lock for :data:`LOCK_SECONDS`
-    """
-    with (folder / LOCK).open("a+") as file:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    file.seek(0)
-                    holder = file.read()
-                    raise ValueError(
-                        f"--out {folder} is in use by another command ({holder}): wait for its end or choose another folder."
-                    ) from None
-                time.sleep(0.1)
-            except OSError:
-                break
-        os.set_inheritable(file.fileno(), True)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
-        yield
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *rows = [*csv.reader(io.StringIO(text))] or [[]]
+        if not set(names) <= set(header):
+            raise ValueError(f"found the columns {header}, but {' and '.join(map(repr, names))} are needed.")
+        if not text.endswith("\n"):
+            raise ValueError("the last line has no line break at its end, so the file was probably cut: write it again.")
+        for line, row in enumerate(rows, start=2):
+            if len(row) != len(header):
+                raise ValueError(f"line {line} must have {len(header)} fields.")
+        return [np.array([row[header.index(name)] for row in rows], dtype=np.float64) for name in names]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def package_versions() -> dict[str, str]:
