@@ -99,5 +99,5 @@ def _differentiate_kept(
 
 def _repeat(observations: PyTorchObs, n_samples: int) -> PyTorchObs:
     if isinstance(observations, dict):
-        return {key: value.repeat(n_samples, *[1] * (value.ndim - 1)) for key, value in observations.items()}
-    return observations.repeat(n_samples, *[1] * (observations.ndim - 1))
+        return {key: th.cat([value] * n_samples) for key, value in observations.items()}
+    return th.cat([observations] * n_samples)

@@ -16,17 +16,13 @@ ACTIVATIONS: dict[type[nn.Module], tuple[Callable[..., th.Tensor], Callable[...,
 
 
 def split(rows: th.Tensor) -> tuple[th.Tensor, ...]:
-    """
-    :param rows: any number of rows
-    :return: the chunks of them that should pass through a network at once; on a GPU, all of them
-    """
+    """Split rows into chunks that should pass through a network at once; on a GPU, that is all of them."""
     return rows.split(CHUNK_SIZE if rows.device.type == "cpu" else max(1, len(rows)))
 
 
 class SampledNetwork:
     """
-    Any network that treats each row of its input by itself. Values and gradient take two forward passes, the first without
-    gradient.
+    Any network that treats each row of its input by itself. Its gradient takes a second forward pass, with autograd.
 
     :param network: Function of features and action, in this order
     """

@@ -69,8 +69,7 @@ def check_policy(policy: SACPolicy, actor_adam_eps: float | None) -> None:
     """
     :param policy: The policy
     :param actor_adam_eps: Adam's epsilon for the actor
-    :raises ValueError: if the actor overrides ``action_log_prob`` or its distribution, which ReMAC does not call when it
-        samples several actions per state, or if its optimizer has no epsilon to set
+    :raises ValueError: if the actor overrides ``action_log_prob`` or its distribution, or its optimizer has no epsilon to set
     """
     actor = policy.actor
     is_overridden = type(actor).action_log_prob is not Actor.action_log_prob

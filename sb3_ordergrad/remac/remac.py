@@ -177,10 +177,10 @@ class ReMAC(SAC):
         super()._setup_model()
         self._check_parameters()
         self._set_actor_eps()
+        # Not with one sample, which gives the same bits as SAC: the fused implementation rounds differently
         if self.n_action_samples > 1:
-            # Not with one sample, which has the bits of SAC: the fused implementation rounds differently
-            for optimizer in (self.actor.optimizer, self.critic.optimizer):
-                _use_fused_implementation(optimizer)
+            _use_fused_implementation(self.actor.optimizer)
+            _use_fused_implementation(self.critic.optimizer)
         self._memory: list[dict[int, th.Tensor]] = [{} for _ in self.critic.q_networks]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
@@ -189,9 +189,7 @@ class ReMAC(SAC):
         return super()._setup_learn(*args, **kwargs)
 
     def _check_parameters(self) -> None:
-        """
-        :raises ValueError: if a parameter that SAC does not have is out of its range
-        """
+        """Raise a ValueError if a parameter that SAC does not have is out of its range."""
         check_parameters(self.objective, self.k, self.n_action_samples, self.actor_adam_eps)
         check_policy(self.policy, self.actor_adam_eps)
 
@@ -322,7 +320,7 @@ class ReMAC(SAC):
 
 def _use_fused_implementation(optimizer: th.optim.Optimizer) -> None:
     """Update all parameters of Adam in one call, unless an implementation was chosen."""
-    for group in optimizer.param_groups:
-        is_default = type(optimizer) is th.optim.Adam and group["fused"] is group["foreach"] is None
-        if is_default and all(parameter.device.type in ("cpu", "cuda") for parameter in group["params"]):
+    for group in optimizer.param_groups if type(optimizer) is th.optim.Adam else []:
+        is_supported = all(parameter.device.type in ("cpu", "cuda") for parameter in group["params"])
+        if is_supported and group["fused"] is group["foreach"] is None:
             group["fused"] = True
