@@ -219,9 +219,10 @@ def interpolate_objective(start: ObjectiveLike, target: ObjectiveLike, fraction:
     :return: exactly ``start`` at 0 and exactly ``target`` at 1
     :raises ValueError: if the fraction is outside [0, 1] or an objective is invalid
     """
-    start, target, fraction = parse_objective(start), parse_objective(target), float(fraction)
-    if not 0.0 <= fraction <= 1.0:
-        raise ValueError(f"fraction = {fraction} must be in [0, 1]; clip it")
+    start, target = parse_objective(start), parse_objective(target)
+    if not isinstance(fraction, Real) or not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"fraction = {fraction!r} must be in [0, 1], as a number; clip it")
+    fraction = float(fraction)
     if fraction == 0.0 or start == target:
         return start
     if fraction == 1.0:

@@ -306,7 +306,7 @@ def test_interpolation_with_numpy_scalars_parses() -> None:
 def test_interpolation_of_vectors_and_of_equal_objectives() -> None:
     np.testing.assert_allclose(rank_weights(interpolate_objective([1, 0], [0, 1], 0.25), 2), [0.75, 0.25])
     assert interpolate_objective("mean", "mean", 0.3) == parse_objective("mean")
-    for fraction in (-0.1, 1.1, math.nan):
+    for fraction in (-0.1, 1.1, math.nan, "1", b"1"):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
             interpolate_objective("mean", "max", fraction)
 

@@ -143,7 +143,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
         lambda x: exact_lstatistic([1.0, 2.0], x, 2, "max"),
         among([0.5, 0.4], [-0.5, 1.5], [1.0], [NAN, 1.0], [2.0, -1.0], [0.5, 0.5, 0.0]),
     ),
-    "exact_lstatistic(k)": (lambda x: exact_lstatistic([1.0, 2.0], [0.5, 0.5], x, "max"), among(0, 0.5, -1, *NOT_NUMBERS)),
+    "exact_lstatistic(k)": (lambda x: exact_lstatistic([1.0, 2.0], [0.5, 0.5], x, "max"), among(0, -0.5, -1, *NOT_NUMBERS)),
     "exact_lstatistic(objective)": (lambda x: exact_lstatistic([1.0, 2.0], [0.5, 0.5], 4, x), objective),
     "grouped_advantages(x)": (lambda x: grouped_advantages(x, np.zeros(8), 2, "max"), among(*NO_RETURNS)),
     "grouped_advantages(group_ids)": (
