@@ -18,8 +18,8 @@ def draw(seed: int, number: int) -> Configuration:
     """
     rng = generator(seed, "continuation", number)
     configuration = draw_configuration(rng)
-    # SB3's algorithms do not continue exactly with these either: the rounding of torch's convolutions depends on where an array
-    # lies in memory, and SAC with hindsight replay differs after loading
+    # SB3's algorithms do not continue exactly either: torch's convolutions round by where an array lies in memory, and SAC
+    # with hindsight replay differs after loading
     while configuration.env["observation"] in IMAGES or configuration.goals:
         configuration = draw_configuration(rng)
     return configuration
