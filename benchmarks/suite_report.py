@@ -8,7 +8,7 @@ import references
 from suite_plan import ALL, Run, Task, load_tasks
 from suite_run import is_done, read_returns
 
-from sb3_ordergrad.compare import files
+from sb3_ordergrad.common import files
 from sb3_ordergrad.evaluation import (
     Interval,
     bootstrap_over_seeds,

@@ -28,7 +28,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from suite_plan import ALL, Run, Task
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
-from sb3_ordergrad.compare import files, settings
+from sb3_ordergrad.common import files
+from sb3_ordergrad.compare import settings
 from sb3_ordergrad.evaluation import ObjectiveEvalCallback, ReturnDistribution, cvar, evaluate_distribution
 
 N_EVAL_ENVS = 50

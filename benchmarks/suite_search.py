@@ -24,7 +24,7 @@ from suite import run_all
 from suite_plan import FOLDER, Run, load_tasks, make_run
 from suite_run import is_done, read_returns
 
-from sb3_ordergrad.compare import files
+from sb3_ordergrad.common import files
 from sb3_ordergrad.evaluation import cvar, normalized_scores
 
 TUNING_SEEDS = (1000,)
