@@ -8,6 +8,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
@@ -44,6 +45,9 @@ class OrderMixin(OnPolicyAlgorithm):
     value_scale: float
     smooth_rare_losses: bool
 
+    # saved with the model once a rollout was ranked
+    _rare_losses: RareLossModel | None = None
+
     @property
     def gamma(self) -> float:
         """Discount factor: the given one, or for ``None`` the default of the credit (evidence: docs/results.md)."""
@@ -78,7 +82,6 @@ class OrderMixin(OnPolicyAlgorithm):
             self._episode_memory = EpisodeMemory(self.group_by)
             self._remaining: dict[str, RemainingReturn] = {}
             self._value_scale = ValueScale()
-            self._rare_losses: RareLossModel | None = None
 
     def _check_order_parameters(self) -> None:
         """
@@ -101,7 +104,7 @@ class OrderMixin(OnPolicyAlgorithm):
             raise ValueError(f"anneal={self.anneal!r} must be a fraction of training between 0 (no annealing) and 1.")
         if self.group_by is not None and not isinstance(self.group_by, str):
             raise ValueError(f"group_by={self.group_by!r} must be a key of info, a string, or None.")
-        if not isinstance(self.smooth_rare_losses, bool | np.bool):
+        if not isinstance(self.smooth_rare_losses, bool | np.bool_):
             raise ValueError(f"smooth_rare_losses={self.smooth_rare_losses!r} must be True or False.")
         if not (isinstance(self.value_scale, Real) and 0.0 < self.value_scale < np.inf):
             raise ValueError(f"value_scale={self.value_scale!r} must be a positive number, such as 1.0.")
@@ -117,6 +120,8 @@ class OrderMixin(OnPolicyAlgorithm):
         if self._episode_memory.group_by != self.group_by:
             self._episode_memory, self._remaining = EpisodeMemory(self.group_by), {}
             self._ongoing.groups = [POOLED] * self.n_envs
+        if not self.smooth_rare_losses:
+            self._rare_losses = None
         starts = self._last_episode_starts
         total_timesteps, callback = super()._setup_learn(total_timesteps, *args, **kwargs)
         if self._last_episode_starts is not starts:
@@ -154,8 +159,8 @@ class OrderMixin(OnPolicyAlgorithm):
             # after its use: an episode's projection must not depend on the episode
             update_remaining(self._remaining, rollout, transforms, self.group_size)
             self._remaining = {key: b for key, b in self._remaining.items() if key in self._episode_memory.recent}
-        if self.smooth_rare_losses and self.credit != "terminal" and ranked.all():
-            rewards = self._with_expected_losses(rewards)
+        if self.smooth_rare_losses and self.credit != "terminal" and ranked.any():
+            rewards[ranked] = self._with_expected_losses(rewards[ranked], ranked)
         buffer = self.rollout_buffer
         scale = self.value_scale / self._value_scale.update(rewards, ranked, buffer.episode_starts, self.gamma)
         buffer.rewards[:] = scale * rewards
@@ -163,15 +168,18 @@ class OrderMixin(OnPolicyAlgorithm):
         self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
         self.logger.record("train/reward_scale", scale)
 
-    def _with_expected_losses(self, rewards: np.ndarray) -> np.ndarray:
+    def _with_expected_losses(self, rewards: np.ndarray, ranked: np.ndarray) -> np.ndarray:
         """
-        :param rewards: pseudo-rewards of the rollout, shape (n_steps, n_envs)
+        :param rewards: pseudo-rewards of the steps whose group can be ranked, shape (n,)
+        :param ranked: which of the rollout's steps these are, shape (n_steps, n_envs)
         :return: the same with rare losses replaced by their expected value
         """
-        inputs = self._observations_and_actions()
-        if self._rare_losses is None:
-            self._rare_losses = RareLossModel(inputs.shape[1])
-        return self._rare_losses.smooth(inputs, rewards.reshape(-1)).reshape(rewards.shape)
+        inputs = self._observations_and_actions()[ranked.ravel()]
+        settings = (str(parse_objective(self.objective)), self.k, self.credit)
+        # what was learned for another objective is in other units
+        if self._rare_losses is None or self._rare_losses.settings != settings:
+            self._rare_losses = RareLossModel(inputs.shape[1], settings)
+        return self._rare_losses.smooth(inputs, rewards)
 
     def _observations_and_actions(self) -> np.ndarray:
         """
@@ -180,7 +188,9 @@ class OrderMixin(OnPolicyAlgorithm):
         """
         buffer, space = self.rollout_buffer, self.action_space
         taken = th.as_tensor(buffer.actions).flatten(0, 1)
-        if isinstance(space, spaces.Box):
+        if self.policy.squash_output:
+            actions = taken
+        elif isinstance(space, spaces.Box):
             actions = taken.clamp(th.as_tensor(space.low.ravel()), th.as_tensor(space.high.ravel()))
         else:
             actions = th.as_tensor(preprocess_obs(taken.long(), space))
@@ -194,8 +204,9 @@ class OrderMixin(OnPolicyAlgorithm):
             else:
                 observations = observations[steps, envs]
             with th.no_grad():
-                features: Any = self.policy.extract_features(
-                    obs_as_tensor(observations, self.device), self.policy.vf_features_extractor
+                # the actor-critic's own method would extract the actor's features too
+                features = BasePolicy.extract_features(
+                    self.policy, obs_as_tensor(observations, self.device), self.policy.vf_features_extractor
                 )
             inputs.append(th.cat([features.flatten(1).cpu(), actions[rows].flatten(1)], dim=1).float().numpy())
         return np.concatenate(inputs)

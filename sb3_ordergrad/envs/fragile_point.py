@@ -19,8 +19,8 @@ class FragilePointEnv(gym.Env[np.ndarray, np.ndarray]):
     Speed ``v' = 0.9 v + 0.22 (a . d) + N(0, 0.03)`` for the action a and the direction ``d = (cos x, sin x)``, whose angle
     changes by N(0, 0.1) in each step. The reward is ``0.05 v' - 0.005 |a|^2``. A breakdown adds ``penalty`` to it and ends the
     episode (terminated). The observation is (v, cos x, sin x). The constants are ours. ``info["risk_event"]`` tells of a
-    breakdown. 200 steps with the registration of ``FragilePoint-v0``: 200 steps above ``v_max`` are survived with probability
-    0.998^200 = 0.67, and driving at ``v_max`` without a breakdown returns a little less than 10.
+    breakdown, with ``certain`` of a charge. 200 steps with the registration of ``FragilePoint-v0``: 200 steps above ``v_max``
+    are survived with probability 0.998^200 = 0.67, and driving at ``v_max`` without a breakdown returns a little less than 10.
 
     :param v_max: speed above which a step is at risk
     :param probability: chance of a breakdown in a step at risk
@@ -53,12 +53,10 @@ class FragilePointEnv(gym.Env[np.ndarray, np.ndarray]):
         # one coin per step, needed or not: the same seed gives the same coins to a slow and to a fast policy
         coin = self.np_random.random() < self.probability
         at_risk = self.speed > self.v_max
-        event = bool(at_risk and coin and not self.certain)
-        if at_risk and self.certain:
-            reward += self.probability * self.penalty
-        elif event:
-            reward += self.penalty
-        return self._observation(), float(reward), event, False, {"risk_event": event}
+        event = bool(at_risk and (coin or self.certain))
+        if event:
+            reward += self.penalty * (self.probability if self.certain else 1.0)
+        return self._observation(), float(reward), event and not self.certain, False, {"risk_event": event}
 
     def _observation(self) -> np.ndarray:
         return np.array([self.speed, np.cos(self.angle), np.sin(self.angle)], dtype=np.float32)

@@ -23,7 +23,7 @@ def test_step_by_hand(speed: float, certain: bool) -> None:
     fast = new_speed > 1.0
     assert fast == (speed == 3.0)
     assert reward == pytest.approx(0.05 * new_speed - 0.005 * 1.25 - 25.0 * fast)
-    assert terminated == info["risk_event"] == (fast and not certain)
+    assert info["risk_event"] == fast and terminated == (fast and not certain)
     assert not truncated
 
 
