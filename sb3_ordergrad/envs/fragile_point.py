@@ -18,8 +18,8 @@ class FragilePointEnv(gym.Env[np.ndarray, np.ndarray]):
 
     Speed ``v' = 0.9 v + 0.22 (a . d) + N(0, 0.03)`` for the action a and the direction ``d = (cos x, sin x)``, whose angle
     changes by N(0, 0.1) in each step. The reward is ``0.05 v' - 0.005 |a|^2``. A breakdown adds ``penalty`` to it and ends the
-    episode (terminated). The observation is (v, cos x, sin x). The constants are ours. ``info["risk_event"]`` tells of a
-    breakdown. 200 steps with the registration of ``FragilePoint-v0``: 200 steps above ``v_max`` are survived with probability
+    episode (terminated). The observation is (v, cos x, sin x). The constants are ours. ``info["risk_event"]`` says whether
+    it broke. 200 steps with the registration of ``FragilePoint-v0``: 200 steps above ``v_max`` are survived with probability
     0.998^200 = 0.67, and driving at ``v_max`` without a breakdown returns a little less than 10.
 
     :param v_max: speed above which a step is at risk
