@@ -171,7 +171,7 @@ def print_optimum(game: Game, objectives: tuple[str, ...]) -> None:
 
 
 def plan(args: argparse.Namespace) -> list[RunSpec]:
-    """The runs, as the main job would make them: ``mean`` has the settings of ppo.yml, CVaR those of orderppo.yml."""
+    """The runs, as the command ``compare`` makes them: ``mean`` has the settings of ppo.yml, CVaR those of orderppo.yml."""
     argv = ["--env", ENV_ID, "--objectives", *OBJECTIVES, "--seeds", str(args.seeds), "--out", str(args.out)]
     argv += ["--steps", str(args.steps)] if args.steps is not None else []
     return cli.plan(cli.make_parser().parse_args(argv))

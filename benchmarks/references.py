@@ -6,7 +6,7 @@ Reference levels of the risk suite: the CVaR of the random policy, and the best 
     python benchmarks/references.py                       # prints the table
 
 Exact optima come from ``benchmarks/optimal_cvar.py``. All are rows of docs/data/references.csv: task, level (1 is the mean),
-kind, value, error, source. The kinds are "optimum", "found", "random", and :data:`ASSUMED` until something was found.
+kind, value, error, source. The kinds are "optimum", "found", "random", and :data:`ASSUMED` until a policy is found.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 PATH = Path(__file__).resolve().parents[1] / "docs" / "data" / "references.csv"
 N_EPISODES = 2000
 KINDS = ("optimum", "found", "assumed", "random")
-# Levels to normalise with before a policy was searched for
+# Levels for the normalisation until a policy is found
 ASSUMED = {
     "GuardedMaze-v1": (-6.7, "CeSoR's published agent"),
     "GuardedMazeFixedStart-v0": (-7.5, "Return Capping, read off its published plot"),

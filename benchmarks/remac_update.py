@@ -56,7 +56,7 @@ class Variant(NamedTuple):
     :param label: name in the table
     :param common: settings of ReMAC and of SAC, which it is compared with
     :param settings: of ReMAC; ``None`` for SAC itself
-    :param bound: largest acceptable ratio to SAC
+    :param bound: the ratio to SAC that the implementation aims for
     """
 
     label: str

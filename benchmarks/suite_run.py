@@ -160,7 +160,7 @@ def execute(run: Run, out: Path) -> None:
 
 def execute_in_process(run: Run, out: Path) -> str | None:
     """
-    Execute a run in a process of its own, so that a crash ends only this run.
+    Execute a run in a separate process, so that a crash ends only this run.
 
     :param run: the run
     :param out: folder of the results

@@ -1,5 +1,5 @@
 """
-Results of the YAML files alone: `zoo train` on each environment, then evaluation episodes of the saved models.
+Results of the YAML files alone: the zoo's ``train`` on each environment, then evaluation episodes of the saved models.
 
     python benchmarks/zoo_bars.py --n-jobs 2
 
@@ -58,7 +58,7 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Run:
-    """A training with one seed in a folder of its own; ``done.json`` is written last."""
+    """A training with one seed in its own folder; ``done.json`` is written last."""
 
     env_id: str
     algo: str
@@ -103,7 +103,7 @@ class Run:
 
 def train_and_evaluate(run: Run) -> None:
     """
-    Train with the zoo's command, load the saved model as its `enjoy` does, and evaluate it with sampled actions.
+    Train with the zoo's command, load the saved model as its ``enjoy`` does, and evaluate it with sampled actions.
 
     :param run: the run
     """

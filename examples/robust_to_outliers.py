@@ -1,5 +1,5 @@
 """
-The median learns from rewards with outliers that dominate the mean.
+The median and the trimmed mean learn although outliers dominate the mean of the returns.
 
     python examples/robust_to_outliers.py
 

@@ -50,12 +50,12 @@ class CDFPPO(EpisodicPPO):
 
     The weights are those of Wang's distortion of the distribution of returns, see :func:`wang_weights`; ``eta`` above 0 is
     pessimistic. They multiply the normalised advantages, which is the same as multiplying the clipped loss. The critic is
-    PPO's. Episodes that have not ended weigh 1.
+    PPO's. Episodes that have not ended have the weight 1.
 
     ``CDFPPO(eta=0)`` is PPO, bit for bit.
 
     Paper: Markowitz et al. 2022, "A Risk-Sensitive Approach to Policy Optimization", https://arxiv.org/abs/2208.09106
-    Code: none was at hand; without the paper's filters and regularisation
+    Code: written without the authors' code, and without the paper's filters and regularisation
 
     :param args: of PPO
     :param eta: parameter of the distortion

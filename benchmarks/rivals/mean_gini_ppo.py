@@ -20,7 +20,7 @@ class MeanGiniPPO(EpisodicPPO):
 
     Paper: Luo et al. 2023, "An Alternative to Variance: Gini Deviation for Risk-averse Policy Gradient",
     https://arxiv.org/abs/2307.08873, which writes the same gradient with an integral of ``2 F(r) - 1``
-    Code: none was at hand
+    Code: written without the authors' code
 
     :param args: of PPO
     :param gini: the factor lambda, at least 0

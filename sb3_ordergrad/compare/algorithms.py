@@ -49,7 +49,7 @@ def is_mean(objective: ObjectiveLike) -> bool:
     """
     Whether an objective is the mean, however it is written.
 
-    :raises ValueError: if it is no objective
+    :raises ValueError: if it is not an objective
     """
     return Objective(objective) == Objective(BASELINE_OBJECTIVE)
 

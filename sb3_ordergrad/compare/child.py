@@ -1,5 +1,5 @@
 """
-A run in a process of its own, ``python -m sb3_ordergrad.compare.child``: if it is killed, the other runs go on.
+A run in a separate process, ``python -m sb3_ordergrad.compare.child``: if it is killed, the other runs go on.
 
 A thread of the command, or the worker of a cluster, starts the process and waits. If the process dies, it is started again; if
 the one that waits dies, the process ends.
@@ -19,7 +19,7 @@ from sb3_ordergrad.compare.run import run_one
 from sb3_ordergrad.compare.run_folder import ERROR
 from sb3_ordergrad.compare.spec import RunSpec
 
-# Memory may have been short for a moment, so a killed process is started again; not for ever, since the run may be the cause
+# Memory may have been short for a moment, so a killed process is started again; only a few times, as the run may be the cause
 MAX_ATTEMPTS = 3
 FAILED = 1
 
@@ -40,7 +40,7 @@ def try_run(spec: RunSpec) -> str | None:
 
 def run_in_child(spec: RunSpec) -> str | None:
     """
-    Execute a run in a process of its own; try again if the process dies.
+    Execute a run in a separate process; try again if the process dies.
 
     :param spec: the run
     :return: why it failed, or ``None``
@@ -83,7 +83,7 @@ def main() -> int:
 
     :return: exit status: 0, or 1 if the run failed, with the traceback in ``error.txt`` of its folder
     """
-    # Ctrl-C reaches the waiting process, too, which then ends this one
+    # Ctrl-C also reaches the waiting process, which then ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -154,7 +154,7 @@ class Report:
         self._write_pictures(out)
 
     def _write_pictures(self, out: Path) -> None:
-        # A figure of its own, not pyplot's: no window, no global state
+        # Not a figure of pyplot: no window, no global state
         from matplotlib.figure import Figure
 
         names = self._legend()

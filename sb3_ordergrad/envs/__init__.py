@@ -73,7 +73,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "StochasticCliffWalking-v0": _entry("cliff_walking:StochasticCliffWalkingEnv", 50),
     "MeanReversionTrading-v0": _entry("finance:MeanReversionTradingEnv", 10),
     "AmericanPut-v0": _entry("finance:AmericanPutEnv", 10),
-    # O-RAAC (Urpi et al. 2021)
+    # O-RAAC (Urpí et al. 2021)
     "RiskyHalfCheetah-v0": _entry("risky_mujoco:RiskyHalfCheetahEnv", 200),
     "RiskyHopper-v0": _entry("risky_mujoco:RiskyHopperEnv", 500),
     "RiskyWalker2d-v0": _entry("risky_mujoco:RiskyWalker2dEnv", 500),

@@ -28,7 +28,7 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
     episode ends (terminated) with the sixth round, also if the purse is empty before. ``info`` carries ``purse`` and ``won``
     (whether the bet of the round was won; it is drawn whatever the stake).
 
-    Two parts of the published rule are parameters, both set in ``BettingGameCroppedStake-v0``: ``crop_stake`` (who bets near
+    Two parts of the published rule are parameters, both set in ``BettingGameCroppedStake-v0``: ``crop_stake`` (a bet near
     the cap risks no more than can be won) and ``end_early`` (an empty purse or the cap ends the episode).
 
     Staking everything maximises the mean up to the cap, and loses everything with the first lost round. The exact optima are

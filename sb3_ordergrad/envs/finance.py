@@ -149,7 +149,7 @@ class AmericanPutEnv(gym.Env[np.ndarray, int]):
 
     Observation: ``(2,)`` float32, price and the number of steps taken. Actions: ``Discrete(2)``.
 
-    :param drift: of the price; the source's is negative: who waits gains on average, and may lose
+    :param drift: of the price; the source's is negative, so waiting gains on average but may lose
     :param volatility: of the price, above 0
     :param strike: price at which the option sells, at least 0
     :raises ValueError: if a parameter is outside its range, or an action is not 0 or 1

@@ -24,7 +24,7 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
     A risk objective on the whole return (a static one) ranks episodes by ``C_t + (what is still to come)``, and the time
     that is left bounds what can come. An optimal policy therefore depends on ``(s_t, C_t, t / T)``, and so does the value
-    the critic has to learn; the state alone is not enough (Baeuerle and Ott 2011, https://doi.org/10.1007/s00186-011-0367-0).
+    the critic has to learn; the state alone is not enough (Bäuerle and Ott 2011, https://doi.org/10.1007/s00186-011-0367-0).
 
     With ``C_t = squash(scale * sum_{u < t} r_u)`` and ``t`` the steps taken since reset:
 

@@ -12,11 +12,11 @@ from sb3_ordergrad.envs.checks import check_limit, check_number, check_probabili
 
 class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs, ABC):
     """
-    Base class of the wrappers below: a random number of their own is added to the reward of each step.
+    Base class of the wrappers below, which add a random number to the reward of each step.
 
     ``info["reward_disturbance"]`` is what all of these wrappers together added to the reward of the step. The record of
     a ``Monitor`` inside (``info["episode"]["r"]``) is corrected by what was added during the episode, so that logs and
-    evaluations show the task that is trained on. The random numbers come from a generator of the wrapper's own, seeded by
+    evaluations show the task that is trained on. The random numbers come from the wrapper's own generator, seeded by
     ``reset(seed=)``, so the random numbers of the wrapped environment do not change.
 
     :param env: environment to wrap
@@ -76,7 +76,7 @@ class MeasuredRewardDisturbance(RewardDisturbance):
         space = env.observation_space
         if not isinstance(measure, str):
             if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
-                raise ValueError(f"measure={measure} is an index, but {space} is no flat Box: give a key of info instead")
+                raise ValueError(f"measure={measure} is an index, but {space} is not a flat Box: give a key of info instead")
             if not (isinstance(measure, (int, np.integer)) and 0 <= measure < space.shape[0]):
                 raise ValueError(
                     f"measure={measure} is not one of 0..{space.shape[0] - 1}: give an index into the observation"

@@ -15,7 +15,7 @@ from sb3_ordergrad.envs.checks import check_limit, check_number, check_probabili
 
 class RandomEvent(MujocoEnv, EzPickle, ABC):
     """
-    Base class to put before a MuJoCo robot: in each step at risk an event happens with ``probability``.
+    Base class to list before the class of a MuJoCo robot: in each step at risk an event happens with ``probability``.
 
     ``penalty`` is added to the reward of the step of the event; where ``ends_episode`` is set, the episode ends with it
     (terminated). ``info["risk_event"]`` says whether it happened.
@@ -118,7 +118,7 @@ class TiltRisk(RandomEvent):
 
 class RiskyHalfCheetahEnv(SpeedRisk, HalfCheetahEnv):
     """
-    HalfCheetah-v5 of O-RAAC (Urpi et al. 2021, https://arxiv.org/abs/2102.05371), with the constants of its medium set.
+    HalfCheetah-v5 of O-RAAC (Urpí et al. 2021, https://arxiv.org/abs/2102.05371), with the constants of its medium set.
 
     ``b ~ Bernoulli(probability)`` at each step; if ``x_velocity > v_max`` and ``b``, the reward of the step loses its forward
     part and gains ``penalty``: ``r' = r - reward_forward + penalty``. The episode goes on. ``info["risk_event"]`` says
@@ -141,7 +141,7 @@ class RiskyHalfCheetahEnv(SpeedRisk, HalfCheetahEnv):
 
 class RiskyHopperEnv(TiltRisk, HopperEnv):
     """
-    Hopper-v5 of O-RAAC (Urpi et al. 2021, https://arxiv.org/abs/2102.05371).
+    Hopper-v5 of O-RAAC (Urpí et al. 2021, https://arxiv.org/abs/2102.05371).
 
     ``b ~ Bernoulli(probability)`` at each step; if the robot is healthy, its torso leans by ``max_angle`` or more, and ``b``,
     ``r' = r + penalty``. The episode goes on. ``info["risk_event"]`` says whether it happened. Hopper itself ends the episode
@@ -160,7 +160,7 @@ class RiskyHopperEnv(TiltRisk, HopperEnv):
 
 class RiskyWalker2dEnv(TiltRisk, Walker2dEnv):
     """
-    Walker2d-v5 of O-RAAC (Urpi et al. 2021, https://arxiv.org/abs/2102.05371): the rule of :class:`RiskyHopperEnv`.
+    Walker2d-v5 of O-RAAC (Urpí et al. 2021, https://arxiv.org/abs/2102.05371): the rule of :class:`RiskyHopperEnv`.
 
     Walker2d itself ends the episode from 1 rad on. 500 steps with the registration of ``RiskyWalker2d-v0``.
 

@@ -35,7 +35,7 @@ class ObjectiveEvalCallback(EvalCallback):
       in TensorBoard, their histogram ``eval/returns``;
     - ``best_mean_reward`` and ``last_mean_reward``, which ``StopTrainingOnRewardThreshold`` and
       ``StopTrainingOnNoModelImprovement`` read, contain the objective;
-    - the statistics of ``VecNormalize``, if there are any, are saved as ``vecnormalize.pkl`` beside ``best_model.zip``;
+    - the statistics of ``VecNormalize``, if there are any, are saved as ``vecnormalize.pkl`` next to ``best_model.zip``;
     - a continued training (``learn(reset_num_timesteps=False)``) appends to ``evaluations.npz`` and compares with the best
       evaluation in it;
     - with ``eval_env=None`` the callback creates environments like those of the training, so that it can be used from a YAML

@@ -52,7 +52,8 @@ class ReturnDistribution:
 
     :param returns: raw episode returns, shape ``(n_episodes,)``
     :param lengths: steps of the same episodes, shape ``(n_episodes,)``
-    :raises ValueError: if there are no returns, the shapes differ, a return is not finite or a length is no whole number >= 1
+    :raises ValueError: if there are no returns, the shapes differ, a return is not finite, or a length is not a whole number
+        >= 1
     """
 
     returns: np.ndarray
@@ -186,7 +187,7 @@ class ReturnDistribution:
         :param n_episodes: number of episodes the file must contain, which detects a file that was cut between two lines; any
             number if ``None``
         :return: the distribution, in the order of the rows
-        :raises ValueError: if the file is no such table, or was cut; the message names the file
+        :raises ValueError: if the file is not such a table, or was cut; the message names the file
         """
         returns, lengths = files.read_columns(Path(path), "return", "length")
         try:

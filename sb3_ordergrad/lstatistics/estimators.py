@@ -194,7 +194,7 @@ class LStatistic:
     def _check(self, derived: th.Tensor, source: th.Tensor) -> None:
         """
         Raise if the source holds a value that is not finite. Such a value carries over to the derived tensor and its sum,
-        which is ten times cheaper than a test of every value. A sum that merely overflows passes the test of every value.
+        which is ten times cheaper than a test of every value. A sum that merely overflows raises no error.
         """
         if self.check_finite and not math.isfinite(derived.detach().sum().item()):
             require_finite(to_array(source), "x")

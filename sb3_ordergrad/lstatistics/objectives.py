@@ -58,7 +58,7 @@ class Objective:
     ``str(objective)`` is a string that parses to the same objective.
 
     :param spec: a string of the mini-language, a vector of rank weights (ascending) or another objective
-    :raises ValueError: if the string or the vector is no objective
+    :raises ValueError: if the string or the vector is not an objective
     """
 
     # NumPy scalars must leave ``np.float64(0.5) * objective`` to __rmul__

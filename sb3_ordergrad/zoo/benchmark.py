@@ -46,7 +46,7 @@ def read_episodes(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def evaluate(algo: str, env_id: str, folder: Path, args: argparse.Namespace) -> dict[str, Any] | None:
     """
-    Let ``enjoy`` play a model in a process of its own, unless the folder holds its episodes already.
+    Let ``enjoy`` play a model in a separate process, unless the folder holds its episodes already.
 
     :param algo: name of the algorithm
     :param env_id: the environment

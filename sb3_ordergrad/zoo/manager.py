@@ -123,7 +123,7 @@ class OrderExperimentManager(ExperimentManager):
         return super().objective(trial) if self.tune_objective is None else self._tuned_objective(trial, self.tune_objective)
 
     def _tuned_objective(self, trial: optuna.Trial, objective: str) -> float:
-        """RL Zoo's :meth:`objective` with our callback in the place of its own, for which it has no hook."""
+        """RL Zoo's :meth:`objective` with our callback instead of its own; there is no hook to exchange it."""
         additional = {
             "using_her_replay_buffer": self._hyperparams.get("replay_buffer_class") == HerReplayBuffer,
             "her_kwargs": self._hyperparams.get("replay_buffer_kwargs", {}),
