@@ -5,6 +5,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+# its bindings warn when they are imported, which ends the process where warnings are errors
+import Box2D  # noqa: F401
 import gymnasium as gym
 import pytest
 import torch as th
