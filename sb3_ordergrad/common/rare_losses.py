@@ -47,13 +47,15 @@ class RareLossModel:
         self.network = nn.Sequential(nn.Linear(width, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
         nn.init.zeros_(self.network[-1].weight)  # type: ignore[arg-type]  # the last module is a Linear
         nn.init.zeros_(self.network[-1].bias)  # type: ignore[arg-type]  # the last module is a Linear
-        # strong decay: with few losses and many inputs the network would learn each loss by heart
-        self.optimizer = th.optim.AdamW(self.network.parameters(), lr=1e-3, weight_decay=3.0)
+        # decay: with few losses and many inputs the network would learn each loss by heart
+        self.optimizer = th.optim.AdamW(self.network.parameters(), lr=1e-3, weight_decay=0.3)
         self.recent = np.zeros(0, dtype=np.float32)  # the last pseudo-rewards
         self.pending: list[tuple[np.ndarray, np.ndarray]] = []  # inputs and pseudo-rewards that are not remembered yet
         # remembered steps, oldest first; each stands for ``weights`` steps
         self.inputs = np.zeros((0, width), dtype=np.float32)
         self.rewards, self.weights, self.ages = np.zeros(0, dtype=np.float32), np.zeros(0), np.zeros(0, dtype=np.int64)
+        # of the recently scored steps
+        self.total_loss = self.total_expected = 0.0
         # of the remembered inputs, and of exp(u) over them
         self.mean, self.std, self.mean_ratio = np.zeros(width), np.ones(width), 1.0
 
@@ -79,9 +81,16 @@ class RareLossModel:
         fence, smoothed = self.fence, rewards
         mean_loss = self._mean_loss(fence)
         if mean_loss > 0.0:
+            losses = np.maximum(fence - rewards, 0.0)
             with th.no_grad():
                 expected = mean_loss * self._log_ratio(inputs).exp().numpy() / self.mean_ratio
-            smoothed = rewards + np.maximum(fence - rewards, 0.0) - expected
+            # with many inputs the network expects more of new steps than of those that it has learned from
+            prior = mean_loss * CHUNK
+            correction = (self.total_loss + prior) / (self.total_expected + prior)
+            fade = 0.9 ** (len(rewards) / CHUNK)
+            self.total_loss = fade * self.total_loss + float(losses.sum())
+            self.total_expected = fade * self.total_expected + float(expected.sum())
+            smoothed = rewards + losses - correction * expected
         self.pending.append((inputs, rewards))
         if sum(len(pending) for _, pending in self.pending) >= CHUNK:
             self._remember(fence)
