@@ -23,7 +23,7 @@ from optimal_cvar import Layer, cvar, maximise, optimal_cvar, shortfall, unroll
 
 from sb3_ordergrad import OrderPPO
 from sb3_ordergrad.common import files
-from sb3_ordergrad.compare import cli
+from sb3_ordergrad.compare import command as compare
 from sb3_ordergrad.compare.execute import run_all
 from sb3_ordergrad.compare.report import finished_runs, provenance
 from sb3_ordergrad.compare.run_folder import RunFolder
@@ -174,7 +174,7 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     """The runs, as the command ``compare`` makes them: ``mean`` has the settings of ppo.yml, CVaR those of orderppo.yml."""
     argv = ["--env", ENV_ID, "--objectives", *OBJECTIVES, "--seeds", str(args.seeds), "--out", str(args.out)]
     argv += ["--steps", str(args.steps)] if args.steps is not None else []
-    return cli.plan(cli.make_parser().parse_args(argv))
+    return compare.plan(compare.make_parser().parse_args(argv))
 
 
 def report(game: Game, specs: list[RunSpec], out: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sb3_ordergrad.common import files
-from sb3_ordergrad.compare import cli
+from sb3_ordergrad.compare import command as compare
 from sb3_ordergrad.compare.execute import run_all
 from sb3_ordergrad.compare.report import finished_runs, provenance
 from sb3_ordergrad.compare.spec import RunSpec
@@ -72,7 +72,7 @@ def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
     argv += ["--params", *params.split()] if params else []
     if args.steps is not None:
         argv += ["--steps", str(args.steps)]
-    return cli.plan(cli.make_parser().parse_args(argv))
+    return compare.plan(compare.make_parser().parse_args(argv))
 
 
 def table(env_id: str, specs: dict[str, list[RunSpec]]) -> str:

@@ -17,13 +17,13 @@ class Episode(NamedTuple):
     """
     A finished episode.
 
-    :param group: key of its comparison group
+    :param group_key: key of its comparison group
     :param episode_return: sum of its raw rewards
     :param history: reward that it had collected before each of its first ``MAX_HISTORY`` steps; empty if not kept from the
         first step on
     """
 
-    group: str
+    group_key: str
     episode_return: float
     history: np.ndarray
 
@@ -47,7 +47,7 @@ class Rollout:
         self.episode = np.full(shape, -1)
         self.finished: list[Episode] = []
         # groups of the unfinished episodes, one for each environment
-        self.ongoing_groups: list[str] = []
+        self.ongoing_group_keys: list[str] = []
         # the critic's values of the observations after the rollout, for SB3's advantages
         self.last_values = th.zeros(n_envs)
 
@@ -62,7 +62,7 @@ class OngoingEpisodes:
     def __init__(self, n_envs: int) -> None:
         self.collected = np.zeros(n_envs)
         self.steps = np.zeros(n_envs, dtype=np.int64)
-        self.groups = [POOLED] * n_envs
+        self.group_keys = [POOLED] * n_envs
         self.forget_history()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class OngoingEpisodes:
         :return: the episode
         """
         history = self.history[env, : self.steps[env]].copy()
-        return Episode(self.groups[env], float(self.collected[env]), history[:0] if np.isnan(history).any() else history)
+        return Episode(self.group_keys[env], float(self.collected[env]), history[:0] if np.isnan(history).any() else history)
 
 
 class EpisodeRecorder(BaseCallback):
@@ -150,7 +150,7 @@ class EpisodeRecorder(BaseCallback):
         ongoing.collected += rewards
         ongoing.steps += 1
         if self.group_by is not None:
-            self._read_groups(self.group_by, dones, self.locals["infos"])
+            self._read_group_keys(self.group_by, dones, self.locals["infos"])
         ended = np.flatnonzero(dones)
         for env in ended:
             steps = rollout.episode[: row + 1, env]
@@ -163,20 +163,20 @@ class EpisodeRecorder(BaseCallback):
     def _on_rollout_end(self) -> None:
         rollout, envs = self._rollout, np.arange(len(self.ongoing.steps))
         rollout.episode = np.where(rollout.episode < 0, len(rollout.finished) + envs, rollout.episode)
-        rollout.ongoing_groups = list(self.ongoing.groups)
+        rollout.ongoing_group_keys = list(self.ongoing.group_keys)
         rollout.last_values = self.locals["values"]
         self.on_rollout(rollout)
 
-    def _read_groups(self, group_by: str, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
+    def _read_group_keys(self, group_by: str, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         """The last ``info`` of an episode names its group. Until then, the latest ``info`` that has the key does."""
-        groups = self.ongoing.groups
+        group_keys = self.ongoing.group_keys
         for env, info in enumerate(infos):
             if group_by in info:
-                groups[env] = str(info[group_by])
+                group_keys[env] = str(info[group_by])
             elif dones[env]:
                 raise ValueError(
                     f"group_by={group_by!r}, but the info of an episode's last step has only the keys "
                     f"{sorted(map(str, info))}. Add {group_by!r} to it in the environment, or pass group_by=None."
                 )
             elif self.ongoing.steps[env] == 1:
-                groups[env] = POOLED
+                group_keys[env] = POOLED

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-PACKAGES = ("sb3_ordergrad", "stable_baselines3", "torch", "gymnasium", "mujoco", "numpy")
+from sb3_ordergrad import __version__
+
+PACKAGES = ("stable_baselines3", "torch", "gymnasium", "mujoco", "numpy")
 
 
 @contextmanager
@@ -87,15 +89,12 @@ def read_columns(path: Path, *names: str) -> list[np.ndarray]:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers; those that are not installed are left out."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "sb3_ordergrad": __version__}
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    if "sb3_ordergrad" not in versions:
-        version_file = Path(__file__).resolve().parents[1] / "version.txt"
-        versions["sb3_ordergrad"] = version_file.read_text().strip()
     return versions
 
 

@@ -53,7 +53,7 @@ class EpisodeMemory:
         """
         self.timestep += rollout.rewards.size
         numbers: dict[str, list[int]] = {}
-        for number, key in enumerate([*(episode.group for episode in rollout.finished), *rollout.ongoing_groups]):
+        for number, key in enumerate([*(episode.group_key for episode in rollout.finished), *rollout.ongoing_group_keys]):
             numbers.setdefault(key, []).append(number)
         groups = {}
         for key, episodes in numbers.items():

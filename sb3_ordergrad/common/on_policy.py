@@ -15,10 +15,10 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
 from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic
-from sb3_ordergrad.common.projection import RemainingReturn, update_remaining
+from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.rare_losses import RareLossModel
-from sb3_ordergrad.common.value_scale import ValueScale
+from sb3_ordergrad.common.return_std import RunningReturnStd
 from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_objective, parse_objective, rank_weights
 
 _TAIL = parse_objective("cvar:0.1")
@@ -76,17 +76,14 @@ class OrderMixin(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._check_order_parameters()
         super()._setup_model()
-        if not hasattr(self, "_value_scale"):
+        if not hasattr(self, "_return_std"):
             # saved with the model: a loaded model has them
             self._ongoing = OngoingEpisodes(self.n_envs)
             self._episode_memory = EpisodeMemory(self.group_by)
-            self._remaining: dict[str, RemainingReturn] = {}
-            self._value_scale = ValueScale()
+            self._remaining_returns: dict[str, RemainingReturn] = {}
+            self._return_std = RunningReturnStd()
 
     def _check_order_parameters(self) -> None:
-        """
-        :raises ValueError: if a parameter of the order objective is out of its range
-        """
         if isinstance(self.group_size, bool) or not isinstance(self.group_size, Integral) or self.group_size < 2:
             raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2, such as 32.")
         # before the rank weights: a huge k would exhaust the memory
@@ -118,8 +115,8 @@ class OrderMixin(OnPolicyAlgorithm):
         if len(self._ongoing.steps) != self.n_envs:
             self._ongoing = OngoingEpisodes(self.n_envs)
         if self._episode_memory.group_by != self.group_by:
-            self._episode_memory, self._remaining = EpisodeMemory(self.group_by), {}
-            self._ongoing.groups = [POOLED] * self.n_envs
+            self._episode_memory, self._remaining_returns = EpisodeMemory(self.group_by), {}
+            self._ongoing.group_keys = [POOLED] * self.n_envs
         if not self.smooth_rare_losses:
             self._rare_losses = None
         starts = self._last_episode_starts
@@ -140,11 +137,7 @@ class OrderMixin(OnPolicyAlgorithm):
         return super()._init_callback(CallbackList([recorder, *others]), progress_bar)
 
     def _write_pseudo_rewards(self, rollout: Rollout) -> None:
-        """
-        Replace the rewards in the rollout buffer by pseudo-rewards, and compute the advantages again.
-
-        :param rollout: what the recorder has seen
-        """
+        """Replace the rewards in the rollout buffer by pseudo-rewards, and compute the advantages again."""
         groups = self._episode_memory.add(rollout, self.group_size)
         fraction, target = self.anneal_fraction, parse_objective(self.objective)
         self._log_groups(list(groups.values()), target, fraction)
@@ -154,19 +147,19 @@ class OrderMixin(OnPolicyAlgorithm):
             return
         objective = interpolate_objective(self.anneal_from, target, fraction)
         transforms = {key: TransformedReturn(group, self.k, objective) for key, group in groups.items()}
-        rewards, ranked = pseudo_rewards(rollout, transforms, self.credit, self._remaining)
+        rewards, ranked = pseudo_rewards(rollout, transforms, self.credit, self._remaining_returns)
         if self.credit == "projected":
             # after its use: an episode's projection must not depend on the episode
-            update_remaining(self._remaining, rollout, transforms, self.group_size)
-            self._remaining = {key: b for key, b in self._remaining.items() if key in self._episode_memory.recent}
+            update_remaining_returns(self._remaining_returns, rollout, transforms, self.group_size)
+            self._remaining_returns = {key: b for key, b in self._remaining_returns.items() if key in self._episode_memory.recent}
         if self.smooth_rare_losses and self.credit != "terminal" and ranked.any():
             rewards[ranked] = self._with_expected_losses(rewards[ranked], ranked)
         buffer = self.rollout_buffer
-        scale = self.value_scale / self._value_scale.update(rewards, ranked, buffer.episode_starts, self.gamma)
-        buffer.rewards[:] = scale * rewards
+        reward_scale = self.value_scale / self._return_std.update(rewards, ranked, buffer.episode_starts, self.gamma)
+        buffer.rewards[:] = reward_scale * rewards
         buffer.compute_returns_and_advantage(rollout.last_values, rollout.dones[-1])
         self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
-        self.logger.record("train/reward_scale", scale)
+        self.logger.record("train/reward_scale", reward_scale)
 
     def _with_expected_losses(self, rewards: np.ndarray, ranked: np.ndarray) -> np.ndarray:
         """

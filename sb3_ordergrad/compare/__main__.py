@@ -14,7 +14,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         # The import takes seconds, in which a user may press Ctrl-C
-        from sb3_ordergrad.compare.cli import main
+        from sb3_ordergrad.compare.command import main
 
         sys.exit(main())
     except KeyboardInterrupt:

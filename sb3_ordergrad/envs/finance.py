@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.checks import check_number, check_positive
+from sb3_ordergrad.envs.parameter_checks import check_number, check_positive
 from sb3_ordergrad.envs.finite_model import FiniteModel, normal_transitions
 
 # Both tasks last one unit of time

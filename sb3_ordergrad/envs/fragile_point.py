@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.checks import check_limit, check_number, check_probability
+from sb3_ordergrad.envs.parameter_checks import check_limit, check_number, check_probability
 
 _DRAG, _THRUST, _NOISE, _TURN = 0.1, 0.22, 0.03, 0.1
 _SPEED_REWARD, _ACTION_COST = 0.05, 0.005

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.checks import check_number, check_probability, check_render_mode
+from sb3_ordergrad.envs.parameter_checks import check_number, check_probability, check_render_mode
 
 SIZE = 8
 N_CELLS = SIZE * SIZE

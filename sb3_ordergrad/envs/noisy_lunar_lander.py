@@ -8,7 +8,7 @@ from gymnasium import spaces
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.utils import EzPickle
 
-from sb3_ordergrad.envs.checks import check_number
+from sb3_ordergrad.envs.parameter_checks import check_number
 
 RETURN_SCALE = 1.0 / 256.0
 

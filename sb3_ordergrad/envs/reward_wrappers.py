@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.checks import check_limit, check_number, check_probability
+from sb3_ordergrad.envs.parameter_checks import check_limit, check_number, check_probability
 
 
 class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs, ABC):

@@ -10,7 +10,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 from gymnasium.utils import EzPickle
 
-from sb3_ordergrad.envs.checks import check_limit, check_number, check_probability
+from sb3_ordergrad.envs.parameter_checks import check_limit, check_number, check_probability
 
 
 class RandomEvent(MujocoEnv, EzPickle, ABC):

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.checks import check_number, check_positive, check_probability
+from sb3_ordergrad.envs.parameter_checks import check_number, check_positive, check_probability
 
 MIN_SERVERS, MAX_SERVERS, INITIAL_SERVERS = 3, 10, 4
 # All times are in seconds

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 from gymnasium.utils import EzPickle
 
-from sb3_ordergrad.envs.checks import check_number
+from sb3_ordergrad.envs.parameter_checks import check_number
 
 
 class SparseReacherEnv(ReacherEnv):

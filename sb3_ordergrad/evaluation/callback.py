@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.logger import DISABLED
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_ordergrad.evaluation.checks import check_count
+from sb3_ordergrad.evaluation.argument_checks import check_count
 from sb3_ordergrad.evaluation.eval_env import like_training_env
 from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
 from sb3_ordergrad.evaluation.returns import EvaluatedModel, needs_action_masks

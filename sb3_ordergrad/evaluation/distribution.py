@@ -8,7 +8,7 @@ import numpy as np
 
 from sb3_ordergrad.common import files
 from sb3_ordergrad.evaluation import statistics
-from sb3_ordergrad.evaluation.checks import check_options, check_returns
+from sb3_ordergrad.evaluation.argument_checks import check_options, check_returns
 from sb3_ordergrad.evaluation.intervals import BootstrapMethod, Interval, bootstrap_interval
 from sb3_ordergrad.evaluation.stochastic_dominance import Dominance, dominance
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
-from sb3_ordergrad.evaluation.checks import check_options
+from sb3_ordergrad.evaluation.argument_checks import check_options
 
 BootstrapMethod = Literal["BCa", "percentile", "basic"]
 METHODS: tuple[BootstrapMethod, ...] = ("BCa", "percentile", "basic")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from sb3_ordergrad.evaluation.checks import check_count, check_returns
+from sb3_ordergrad.evaluation.argument_checks import check_count, check_returns
 from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
 from sb3_ordergrad.evaluation.statistics import objective_value

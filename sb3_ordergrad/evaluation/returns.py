@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, is_vecenv_wrapped, unwrap_vec_normalize
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sb3_ordergrad.evaluation.checks import check_count
+from sb3_ordergrad.evaluation.argument_checks import check_count
 from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 
 

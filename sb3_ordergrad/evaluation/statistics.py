@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sb3_ordergrad.evaluation.checks import check_options, check_returns
+from sb3_ordergrad.evaluation.argument_checks import check_options, check_returns
 from sb3_ordergrad.evaluation.intervals import Interval
 from sb3_ordergrad.lstatistics import LStatistic, rank_weights
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sb3_ordergrad.evaluation.checks import check_count, check_returns
+from sb3_ordergrad.evaluation.argument_checks import check_count, check_returns
 
 
 @dataclass(frozen=True)

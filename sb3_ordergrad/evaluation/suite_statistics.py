@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sb3_ordergrad.evaluation.checks import check_options, check_returns
+from sb3_ordergrad.evaluation.argument_checks import check_options, check_returns
 from sb3_ordergrad.evaluation.intervals import Interval
 
 # Method -> task -> normalized score of each seed, shape (n_seeds,)

@@ -233,7 +233,7 @@ def test_parameters_changed_between_trainings(algorithm: type[BaseAlgorithm]) ->
     entry = log.log[-1]
     returns = np.array(recorded(model))
     assert entry["rollout/objective"] == pytest.approx(LStatistic(len(returns), 3, "max").value(returns))
-    assert model._remaining[""].counts[0] > model._remaining[""].counts[6] > 0.0
+    assert model._remaining_returns[""].counts[0] > model._remaining_returns[""].counts[6] > 0.0
     for group_by, keys in (("task", "01"), ("level", "012")):
         model.group_by = group_by
         model.learn(80, reset_num_timesteps=False)
@@ -256,7 +256,7 @@ def test_history_is_kept_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> 
         model: Any = OrderPPO("MlpPolicy", ToyEnv(lengths=[300]), **small(OrderPPO, **RANKED | settings, n_steps=104))
         model.learn(1200)
         assert model._ongoing.history.shape == (1, length)
-        assert [len(remaining.counts) for remaining in model._remaining.values()] == [length] * (length > 0)
+        assert [len(remaining.counts) for remaining in model._remaining_returns.values()] == [length] * (length > 0)
 
 
 @ALGORITHMS

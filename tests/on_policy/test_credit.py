@@ -15,9 +15,9 @@ from toy_envs import RolloutLog, ToyEnv, small
 from sb3_ordergrad import OrderA2C, OrderPPO
 from sb3_ordergrad.common.episodes import POOLED, Episode, Rollout
 from sb3_ordergrad.common.groups import MAX_GROUPS, EpisodeMemory, TransformedReturn
-from sb3_ordergrad.common.projection import RemainingReturn, is_counted
+from sb3_ordergrad.common.remaining_return import RemainingReturn, is_counted
 from sb3_ordergrad.common.pseudo_rewards import CREDITS
-from sb3_ordergrad.common.value_scale import MEMORY, ValueScale
+from sb3_ordergrad.common.return_std import MEMORY, RunningReturnStd
 from sb3_ordergrad.lstatistics import LStatistic, parse_objective, rank_weights
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
@@ -236,7 +236,7 @@ def rollout_of(returns: list[float], key: str = POOLED, ongoing: list[str] | Non
     """A rollout in which episodes of one group ended."""
     rollout = Rollout(n_timesteps, 1)
     rollout.finished = [Episode(key, value, np.zeros(1)) for value in returns]
-    rollout.ongoing_groups = ongoing or []
+    rollout.ongoing_group_keys = ongoing or []
     return rollout
 
 
@@ -327,29 +327,29 @@ def test_outliers_count_where_the_objective_heeds_them(objective: str, outlier: 
     assert is_counted(LStatistic(20, 8, objective), returns).tolist() == expected.tolist()
 
 
-def updated(scale: ValueScale, rewards: np.ndarray, starts: np.ndarray, ranked: bool = True) -> float:
+def updated(scale: RunningReturnStd, rewards: np.ndarray, starts: np.ndarray, ranked: bool = True) -> float:
     return scale.update(rewards, np.full(rewards.shape, ranked), starts.astype(float), 0.9)
 
 
-def test_value_scale_is_the_deviation_of_discounted_sums() -> None:
+def test_return_std_is_the_deviation_of_discounted_sums() -> None:
     rng = np.random.default_rng(0)
     rewards, starts = rng.normal(size=(40, 3)) * 7, rng.random((40, 3)) < 0.2
     sums, expected = np.zeros(3), []
     for step in range(40):
         sums = np.where(starts[step], 0.0, 0.9 * sums) + rewards[step]
         expected.append(sums)
-    scale = ValueScale()
+    scale = RunningReturnStd()
     # split over rollouts; SB3's running estimate starts with a ten-thousandth of an observation
     updated(scale, rewards[:11], starts[:11])
     np.testing.assert_allclose(updated(scale, rewards[11:], starts[11:]), np.std(expected), rtol=1e-3)
-    assert updated(ValueScale(), np.zeros((5, 2)), np.zeros((5, 2))) >= 1e-4
+    assert updated(RunningReturnStd(), np.zeros((5, 2)), np.zeros((5, 2))) >= 1e-4
     # one-step episodes with equal rewards
-    np.testing.assert_allclose(updated(ValueScale(), np.full((50, 2), -7.0), np.ones((50, 2))), 0.7, rtol=1e-3)
+    np.testing.assert_allclose(updated(RunningReturnStd(), np.full((50, 2), -7.0), np.ones((50, 2))), 0.7, rtol=1e-3)
 
 
-def test_value_scale_forgets() -> None:
+def test_return_std_forgets() -> None:
     rng = np.random.default_rng(0)
-    scale, starts = ValueScale(), np.ones((100, 10))
+    scale, starts = RunningReturnStd(), np.ones((100, 10))
     for _ in range(100):
         updated(scale, 1000 * rng.normal(size=(100, 10)), starts)
     # the variance of the old million fades like exp(-n / MEMORY)
@@ -357,7 +357,7 @@ def test_value_scale_forgets() -> None:
         deviation = updated(scale, rng.normal(size=(100, 10)), starts)
     assert deviation == pytest.approx(1000 * np.exp(-0.5), rel=0.05)
     # plain rewards count only until a group can be ranked
-    scale = ValueScale()
+    scale = RunningReturnStd()
     assert updated(scale, np.full((10, 10), 1e6), starts[:10], ranked=False) > 1e4
     assert updated(scale, rng.normal(size=(100, 10)), starts) == pytest.approx(1.0, rel=0.1)
     assert updated(scale, np.full((10, 10), 1e6), starts[:10], ranked=False) == pytest.approx(1.0, rel=0.1)

@@ -14,7 +14,7 @@ from repository import EXAMPLES, load_script
 from robustness.compare_runs import environment
 from robustness.parts import Part, limits
 
-from sb3_ordergrad.compare import cli as compare
+from sb3_ordergrad.compare import command as compare
 from sb3_ordergrad.zoo import cli as zoo
 
 

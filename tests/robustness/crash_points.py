@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 from robustness.compare_runs import arguments, assert_same_results, results
 from robustness.parts import Part
 
-from sb3_ordergrad.compare import cli
+from sb3_ordergrad.compare import command
 
 TRAIN = ("--objectives", "cvar:0.25", "--seeds", "1", "--steps", "64", "--n-jobs", "1", "--eval-episodes")
 # Commands that run to their end, the one that is struck, and those that follow: nothing there, and another evaluation there
@@ -96,7 +96,7 @@ def _command(argv: list[str], log: Path, hook: Callable[[str, tuple[Any, ...]], 
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         if hook is not None:
             sys.addaudithook(hook)
-        status = cli.main(argv)
+        status = command.main(argv)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException as error:

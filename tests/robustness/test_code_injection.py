@@ -14,11 +14,11 @@ from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from sb3_ordergrad import OrderPPO
-from sb3_ordergrad.compare import cli, settings
+from sb3_ordergrad.compare import command, settings
 from sb3_ordergrad.compare.literals import parse_literal
 from sb3_ordergrad.evaluation import ReturnDistribution
 from sb3_ordergrad.lstatistics import parse_objective
-from sb3_ordergrad.zoo import cli as zoo_cli
+from sb3_ordergrad.zoo import cli
 
 CODE = "__import__('os').mkdir('attacked')"
 # If it is evaluated, each leaves the folder `attacked`, exhausts memory or time, or reaches objects that lead to code
@@ -181,9 +181,9 @@ def test_attack_on_compare(key: str, capsys: pytest.CaptureFixture[str]) -> None
     options = ["--algos", algo, "--objectives", "max", "--env", "Pendulum-v1", "--conf-dir", ".", "--out", "out"]
     for text in ATTACKS:
         Path(f"{algo}.yml").write_text(yaml.safe_dump({"default": {"n_timesteps": 1, key: text}}))
-        refused(cli.main, options, capsys)
+        refused(command.main, options, capsys)
         Path(f"{algo}.yml").write_text("default: {n_timesteps: 1}")
-        refused(cli.main, [*options, "--params", f"{key}:{text}"], capsys)
+        refused(command.main, [*options, "--params", f"{key}:{text}"], capsys)
 
 
 YAML_ATTACKS = [
@@ -192,13 +192,13 @@ YAML_ATTACKS = [
     "default: {n_timesteps: !!python/name:os.mkdir }",
 ]
 # Callables that exist, and a class that runs what its arguments say
-NAMES = ["os.mkdir", "builtins.eval", "subprocess.Popen", "sb3_ordergrad.compare.cli.main", "torch.nn.Linear", "os:path.sep"]
+NAMES = ["os.mkdir", "builtins.eval", "subprocess.Popen", "sb3_ordergrad.compare.command.main", "torch.nn.Linear", "os:path.sep"]
 
 
 @pytest.mark.parametrize("text", YAML_ATTACKS)
 def test_yaml_tags_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("orderppo.yml").write_text(text)
-    refused(cli.main, ["--env", "Pendulum-v1", "--conf-dir", ".", "--objectives", "max"], capsys)
+    refused(command.main, ["--env", "Pendulum-v1", "--conf-dir", ".", "--objectives", "max"], capsys)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -226,16 +226,16 @@ class TestZoo:
                 ["-p", f"gamma:{text}"],
             ):
                 with pytest.raises(ValueError):
-                    zoo_cli.check_dictionaries(["--algo", "ppo", *options, "-n", "1"])
+                    cli.check_dictionaries(["--algo", "ppo", *options, "-n", "1"])
 
     @pytest.mark.parametrize("option", ["--hyper", "--env-kw", "--env-", "--eval-env", "--", "--hyp=gamma:1"])
     def test_abbreviated_options(self, option: str) -> None:
         with pytest.raises(ValueError, match="in full"):
-            zoo_cli.check_dictionaries([option, "gamma:1"])
+            cli.check_dictionaries([option, "gamma:1"])
 
     def test_other_options_are_not_checked(self) -> None:
         options = "--env A:B-v0 -P -n -1 --eval-freq -1 -params gamma:0.9 k:4 --storage sqlite:///a.db -f a:b --env=A".split()
-        zoo_cli.check_dictionaries([*options, "-params", "objective:'cvar:0.1'", "--env-kwargs", "g:5.0"])
+        cli.check_dictionaries([*options, "-params", "objective:'cvar:0.1'", "--env-kwargs", "g:5.0"])
 
     @pytest.mark.parametrize("key", ["policy_kwargs", "normalize", "monitor_kwargs", "replay_buffer_kwargs", "env_kwargs"])
     def test_settings(self, key: str) -> None:
@@ -286,4 +286,4 @@ class TestZoo:
     def test_command(self, entry: dict[str, Any], params: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         Path("mine.yml").write_text(yaml.safe_dump({"Pendulum-v1": {"policy": "MlpPolicy", "n_timesteps": 1, **entry}}))
         options = "train --algo a2c --env Pendulum-v1 --device cpu --conf-file mine.yml -f logs".split()
-        refused(zoo_cli.main, [*options, *params], capsys)
+        refused(cli.main, [*options, *params], capsys)

@@ -64,14 +64,14 @@ class RemainingReturn:
         return np.interp(elapsed, steps, self.sums[steps] / self.counts[steps])
 
 
-def update_remaining(
-    remaining: dict[str, RemainingReturn], rollout: Rollout, transforms: dict[str, TransformedReturn], half_life: float
+def update_remaining_returns(
+    remaining_returns: dict[str, RemainingReturn], rollout: Rollout, transforms: dict[str, TransformedReturn], half_life: float
 ) -> None:
     """
     Update ``b_t`` of each group in place with the episodes that ended in a rollout. A group that cannot be ranked yet cannot
     tell outliers, and needs no ``b_t``.
 
-    :param remaining: ``b_t`` of each group
+    :param remaining_returns: ``b_t`` of each group
     :param rollout: the rollout
     :param transforms: the transformed return of each group
     :param half_life: number of episodes after which an episode counts half
@@ -83,4 +83,4 @@ def update_remaining(
             numbers = transform.group.episodes[:n_new][counted]
             episodes = [rollout.finished[number] for number in numbers]
             if episodes:
-                remaining.setdefault(key, RemainingReturn()).update(episodes, half_life)
+                remaining_returns.setdefault(key, RemainingReturn()).update(episodes, half_life)

@@ -6,7 +6,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 MEMORY = 50_000  # timesteps that the running estimate remembers
 
 
-class ValueScale:
+class RunningReturnStd:
     r"""
     Running standard deviation of the discounted sums of pseudo-rewards, :math:`G_t = \gamma G_{t-1} + g_t`, which start again
     with each episode. Earlier timesteps fade like ``exp(-n / MEMORY)`` with the number n of timesteps since. Saved with the
