@@ -16,12 +16,7 @@ __all__ = ["HeavyTailReward", "NoisyRegion", "ReturnToDate", "SpeedPenalty", "re
 
 
 def _entry(entry_point: str, max_episode_steps: int, **kwargs: Any) -> dict[str, Any]:
-    """
-    :param entry_point: ``module:class`` within this package
-    :param max_episode_steps: time limit
-    :param kwargs: of the constructor
-    :return: arguments of :func:`gymnasium.register`
-    """
+    """Arguments of :func:`gymnasium.register` for ``module:class`` of this package, with a time limit."""
     return {
         "entry_point": f"sb3_ordergrad.envs.{entry_point}",
         "max_episode_steps": max_episode_steps,
@@ -30,15 +25,7 @@ def _entry(entry_point: str, max_episode_steps: int, **kwargs: Any) -> dict[str,
 
 
 def _noisy_robot(entry_point: str, beyond: float, side: str, **kwargs: Any) -> dict[str, Any]:
-    """
-    A robot of gymnasium with N(0, 10^2) on the reward beyond a position x, which is observed.
-
-    :param entry_point: ``module:class`` within gymnasium's MuJoCo environments
-    :param beyond: where the noise begins
-    :param side: ``"above"`` or ``"below"``
-    :param kwargs: of the robot's constructor
-    :return: arguments of :func:`gymnasium.register`
-    """
+    """Arguments of :func:`gymnasium.register` for a robot of gymnasium with N(0, 10^2) on the reward beyond a position x."""
     return {
         "entry_point": f"gymnasium.envs.mujoco.{entry_point}",
         "max_episode_steps": 1000,

@@ -94,11 +94,7 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         return observation, reward, terminated, False, {"purse": purse, "won": won}
 
     def _bet(self, purse: Any, action: Any) -> tuple[Any, Any]:
-        """
-        :param purse: before the bet, a number or an array
-        :param action: in 0..8, a number or an array
-        :return: the purse if the bet is won, and if it is lost
-        """
+        """The purse if the bet is won, and if it is lost, for numbers or arrays."""
         room = self.cap - purse
         stake = purse * action / N_SHARES
         if self.crop_stake:
@@ -109,10 +105,7 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         return np.minimum(purse + stake, self.cap), purse - stake
 
     def _is_over(self, purse: Any) -> Any:
-        """
-        :param purse: after a bet, a number or an array
-        :return: whether it ends the episode before the last round
-        """
+        """Whether a purse, a number or an array, ends the episode before the last round."""
         return ((purse == 0.0) | (purse == self.cap)) & self.end_early
 
     def purses(self) -> list[np.ndarray]:

@@ -36,8 +36,6 @@ class StochasticCliffWalkingEnv(gym.Env[np.ndarray, int]):
     :raises ValueError: if the probability is outside its range, or an action is not in 0..3
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
-
     def __init__(self, random_probability: float = 0.5) -> None:
         check_probability("random_probability", random_probability)
         self.random_probability = random_probability
@@ -66,7 +64,6 @@ class StochasticCliffWalkingEnv(gym.Env[np.ndarray, int]):
         return self._observation(), reward, success or is_last, False, {"is_success": success}
 
     def _observation(self) -> np.ndarray:
-        """:return: one-hot of column and row, ``(12,)`` float32"""
         observation = np.zeros(WIDTH + HEIGHT, dtype=np.float32)
         observation[self.x] = observation[WIDTH + self.y] = 1.0
         return observation
@@ -95,23 +92,13 @@ class StochasticCliffWalkingEnv(gym.Env[np.ndarray, int]):
 
 
 def _destination(x: int, y: int, move: int) -> tuple[int, int]:
-    """
-    :param x: column
-    :param y: row
-    :param move: in 0..3
-    :return: column and row after the move
-    """
+    """Column and row after a move."""
     dx, dy = MOVES[move]
     return min(max(x + dx, 0), WIDTH - 1), min(max(y + dy, 0), HEIGHT - 1)
 
 
 def _reward(x: int, y: int, is_last: bool) -> float:
-    """
-    :param x: column after the step
-    :param y: row after the step
-    :param is_last: whether it is step 50
-    :return: the reward of the step
-    """
+    """Reward of a step that ends at (x, y)."""
     if (x, y) == GOAL:
         return GOAL_REWARD
     return CLIFF_REWARD if y == 0 and x > 0 and not is_last else 0.0

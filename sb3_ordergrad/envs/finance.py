@@ -40,8 +40,6 @@ class MeanReversionTradingEnv(gym.Env[np.ndarray, int]):
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..20
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
-
     def __init__(
         self,
         reversion: float = 2.0,
@@ -93,14 +91,10 @@ class MeanReversionTradingEnv(gym.Env[np.ndarray, int]):
         return self._observation(), reward, terminated, False, {}
 
     def _mean(self, price: Any) -> Any:
-        """
-        :param price: now, a number or an array
-        :return: mean of the price after one step
-        """
+        """Mean of the price after one step, for a number or an array."""
         return self.level + (price - self.level) * self._decay
 
     def _observation(self) -> np.ndarray:
-        """:return: price, inventory and steps taken, ``(3,)`` float32"""
         return np.array([self.price, TRADE_UNIT * self.n_units, self.n_steps], dtype=np.float32)
 
     def model(self, n_prices: int = 41, width: float = 4.0) -> FiniteModel:
@@ -155,8 +149,6 @@ class AmericanPutEnv(gym.Env[np.ndarray, int]):
     :raises ValueError: if a parameter is outside its range, or an action is not 0 or 1
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
-
     def __init__(self, drift: float = -0.3, volatility: float = 0.3, strike: float = 1.0) -> None:
         check_number("drift", drift, example=-0.3)
         check_positive("volatility", volatility, example=0.3)
@@ -185,7 +177,6 @@ class AmericanPutEnv(gym.Env[np.ndarray, int]):
         return self._observation(), reward, terminated, False, {}
 
     def _observation(self) -> np.ndarray:
-        """:return: price and steps taken, ``(2,)`` float32"""
         return np.array([self.price, self.n_steps], dtype=np.float32)
 
     def model(self, n_prices: int = 201, width: float = 5.0) -> FiniteModel:
@@ -215,13 +206,7 @@ class AmericanPutEnv(gym.Env[np.ndarray, int]):
 
 
 def _symmetric_grid(n_prices: int, width: float, std: float) -> np.ndarray:
-    """
-    :param n_prices: number of points
-    :param width: half of the range, in standard deviations
-    :param std: standard deviation
-    :return: points from ``-width * std`` to ``width * std``, 0 among them, ``(n_prices,)``
-    :raises ValueError: if ``n_prices`` is even or below 3, or ``width`` is not above 0
-    """
+    """An odd number of points from ``-width * std`` to ``width * std``, 0 among them."""
     if n_prices < 3 or n_prices % 2 == 0:
         raise ValueError(f"n_prices={n_prices} must be odd and at least 3: give the points of the grid, such as 41")
     check_positive("width", width, example=4.0)

@@ -32,21 +32,11 @@ _GUARD_CELL = SIZE * GUARD[0] + GUARD[1]
 
 
 def _cell(x: float, y: float) -> int:
-    """
-    The flat index of the cell nearest to a position.
-
-    :param x: row coordinate in [0, 7]
-    :param y: column coordinate in [0, 7]
-    :return: 8 * row + column, in 0..63
-    """
+    """The flat index, 8 * row + column, of the cell nearest to a position."""
     return SIZE * int(x + 0.5) + int(y + 0.5)
 
 
 def _check_start(start: Sequence[float] | None) -> None:
-    """
-    :param start: what the user gave
-    :raises ValueError: if it is not two coordinates of a free cell
-    """
     if start is None:
         return
     inside = len(start) == 2 and all(0.0 <= coordinate <= SIZE - 1.0 for coordinate in start)
@@ -167,18 +157,10 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
         return self._observation(), reward, success, False, self._info(success)
 
     def _info(self, success: bool) -> dict[str, Any]:
-        """
-        :param success: whether the goal has been reached
-        :return: the info of this step
-        """
         return {"is_success": success, "guarded": self.guarded, "guard_entered": self.guard_entered}
 
     def _observation(self) -> np.ndarray:
-        """
-        Bilinear one-hot of the position, and the return so far where it is observed.
-
-        :return: ``(64,)`` or ``(65,)`` float32, weight ``(1 - |x - row|)+ (1 - |y - col|)+`` at index ``8 * row + col``
-        """
+        """``(1 - |x - row|)+ (1 - |y - col|)+`` at index ``8 * row + col``, and the return so far where it is observed."""
         # Position 7 belongs to the last pair of cells, with all the weight on the second one
         row = min(int(self.x), SIZE - 2)
         col = min(int(self.y), SIZE - 2)

@@ -83,16 +83,11 @@ class NoisyLunarLanderEnv(gym.Env[np.ndarray, Any], EzPickle):
         return self._observation(observation), reward, terminated, truncated, {**info, "bonus": bonus}
 
     def _observation(self, observation: np.ndarray) -> np.ndarray:
-        """
-        :param observation: of the lander, ``(8,)``
-        :return: with the return so far where it is observed, ``(9,)`` float32
-        """
         if not self.observe_return:
             return observation
         return np.append(observation, np.float32(RETURN_SCALE * self.return_to_date))
 
     def render(self) -> Any:
-        """:return: the lander's picture, or None"""
         return self._lander.render()
 
     def close(self) -> None:

@@ -66,11 +66,6 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._n_steps = 0
 
     def _find_max_episode_steps(self, max_episode_steps: int | None) -> int:
-        """
-        :param max_episode_steps: what the user gave
-        :return: the horizon T, in steps
-        :raises ValueError: if it is neither given nor known, or below 1
-        """
         if max_episode_steps is None and self.env.spec is not None:
             max_episode_steps = self.env.spec.max_episode_steps
         # An environment made without gymnasium.make has no spec, but a TimeLimit around it knows
@@ -87,12 +82,6 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
     @staticmethod
     def _extend_space(space: spaces.Space) -> spaces.Space:
-        """
-        :param space: observation space of the wrapped environment
-        :return: the space with return to date (declared as unbounded) and elapsed fraction (in [0, 1])
-        :raises TypeError: if it is neither a Box nor a Dict
-        :raises ValueError: if a Box is not flat or a key is taken
-        """
         if isinstance(space, spaces.Dict):
             taken = sorted({RETURN_KEY, ELAPSED_KEY} & set(space.spaces))
             if taken:
@@ -135,10 +124,6 @@ class ReturnToDate(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return self._extend(observation), reward, terminated, truncated, info
 
     def _extend(self, observation: Any) -> Any:
-        """
-        :param observation: observation of the wrapped environment
-        :return: a new observation with ``C_t`` and ``t / T``
-        """
         collected = SQUASHES[self.squash](self.scale * self._return_to_date)
         # A horizon given below the real one must not leave the space
         elapsed = min(self._n_steps / self.max_episode_steps, 1.0)

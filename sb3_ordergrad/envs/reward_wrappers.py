@@ -55,10 +55,6 @@ class RewardDisturbance(gym.Wrapper, gym.utils.RecordConstructorArgs, ABC):
         """
         Draw what is added to the reward of a step. Random numbers are drawn in every step, needed or not, so the same seed
         gives the same ones to every policy.
-
-        :param observation: of the step
-        :param info: of the step
-        :return: the disturbance, in units of reward
         """
 
 
@@ -85,12 +81,6 @@ class MeasuredRewardDisturbance(RewardDisturbance):
         self.measure = measure
 
     def _measured(self, observation: Any, info: dict[str, Any]) -> float:
-        """
-        :param observation: of the step
-        :param info: of the step
-        :return: the measured number
-        :raises ValueError: if ``info`` does not have it
-        """
         if not isinstance(self.measure, str):
             return float(observation[self.measure])
         if self.measure not in info:

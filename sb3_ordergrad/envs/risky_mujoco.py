@@ -58,17 +58,10 @@ class RandomEvent(MujocoEnv, EzPickle, ABC):
 
     @abstractmethod
     def _at_risk(self, info: dict[str, Any]) -> bool:
-        """
-        :param info: of the robot's step
-        :return: whether the event can happen in this step
-        """
+        """Whether the event can happen in this step."""
 
     def _penalised(self, reward: float, info: dict[str, Any]) -> float:
-        """
-        :param reward: of the robot's step
-        :param info: of the robot's step
-        :return: the reward of a step with an event
-        """
+        """The reward of a step with an event."""
         return reward + self.penalty
 
 

@@ -51,8 +51,6 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..2
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
-
     def __init__(
         self,
         rate: float = 3.0,
@@ -111,10 +109,7 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
         return self._observation(), -cost / HORIZON, terminated, False, self._info(bool(surges.any()))
 
     def _rates(self, surges: np.ndarray) -> np.ndarray:
-        """
-        :param surges: whether a surge begins, for each second of the step
-        :return: arrivals per second in each of them
-        """
+        """Arrivals per second in each second of a step."""
         # A surge is one second of interest, so large that the average rises to the surge's rate
         interests = np.where(surges, RATE_SECONDS * (self.surge_rate - self.rate), self.rate)
         rates = np.empty(len(surges))
@@ -124,10 +119,6 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
         return rates
 
     def _change_servers(self, action: int, time: int) -> None:
-        """
-        :param action: in 0..2
-        :param time: of the decision
-        """
         last = self.n_servers - 1
         if action == 1 and self.n_servers < MAX_SERVERS:
             if not self.stopping:
@@ -141,12 +132,7 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
             self.n_servers -= not self.stopping
 
     def _serve(self, second: int) -> float:
-        """
-        Let the servers work for one second.
-
-        :param second: its start
-        :return: waiting times of the requests that are taken up, and the cost of the servers
-        """
+        """Waiting times of the requests that are taken up within a second, and the cost of the servers."""
         end = second + 1
         waited = 0.0
         for i in range(self.n_servers):
@@ -165,7 +151,7 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
         return waited + SERVER_COST * self.n_servers
 
     def _serve_the_rest(self) -> float:
-        """:return: the cost after the hour, until no request is left"""
+        """The cost after the hour, until no request is left."""
         second, cost = HORIZON, 0.0
         while True:
             cost += self._serve(second)
@@ -174,15 +160,10 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
                 return cost
 
     def _observation(self) -> np.ndarray:
-        """:return: one-hot of the number of servers, and the scaled queue, ``(9,)`` float32"""
         observation = np.zeros(MAX_SERVERS - MIN_SERVERS + 2, dtype=np.float32)
         observation[self.n_servers - MIN_SERVERS] = 1.0
         observation[-1] = len(self.queue) / QUEUE_SCALE
         return observation
 
     def _info(self, surge: bool) -> dict[str, Any]:
-        """
-        :param surge: whether a surge began in the step
-        :return: the info of the step
-        """
         return {"n_servers": self.n_servers, "n_waiting": len(self.queue), "surge": surge}
