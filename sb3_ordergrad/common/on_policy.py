@@ -15,9 +15,9 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
 from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic
-from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.rare_losses import RareLossModel
+from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
 from sb3_ordergrad.common.return_std import RunningReturnStd
 from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_objective, parse_objective, rank_weights
 
@@ -151,7 +151,8 @@ class OrderMixin(OnPolicyAlgorithm):
         if self.credit == "projected":
             # after its use: an episode's projection must not depend on the episode
             update_remaining_returns(self._remaining_returns, rollout, transforms, self.group_size)
-            self._remaining_returns = {key: b for key, b in self._remaining_returns.items() if key in self._episode_memory.recent}
+            recent = self._episode_memory.recent
+            self._remaining_returns = {key: b for key, b in self._remaining_returns.items() if key in recent}
         if self.smooth_rare_losses and self.credit != "terminal" and ranked.any():
             rewards[ranked] = self._with_expected_losses(rewards[ranked], ranked)
         buffer = self.rollout_buffer

@@ -6,8 +6,8 @@ With :math:`C_t` the reward that the episode had collected before step t, the cr
 - terminal: :math:`g_t = 0` before the last step, :math:`g_{T-1} = \phi(R)`;
 - dense: :math:`g_t = \phi(C_{t+1}) - \phi(C_t)`;
 - projected: :math:`g_t = \phi(X_{t+1}) - \phi(X_t) - s (b_{t+1} - b_t)` with the projected return :math:`X_t = C_t + b_t`,
-  :math:`b_t` what episodes collect from step t on (see ``remaining_return``, :math:`b_T = 0`), and s the sum of the rank weights,
-  the mean slope of :math:`\phi`.
+  :math:`b_t` what episodes collect from step t on (see ``remaining_return``, :math:`b_T = 0`), and s the sum of the rank
+  weights, the mean slope of :math:`\phi`.
 
 Each sums to :math:`\phi(R)` plus a constant. For the mean :math:`\phi(x) = x + const`, and the last two are the rewards.
 """

@@ -46,11 +46,7 @@ BASELINE_OBJECTIVE = "mean"
 
 
 def is_mean(objective: ObjectiveLike) -> bool:
-    """
-    Whether an objective is the mean, however it is written.
-
-    :raises ValueError: if it is not an objective
-    """
+    """Whether an objective is the mean, however it is written."""
     return Objective(objective) == Objective(BASELINE_OBJECTIVE)
 
 
@@ -60,20 +56,14 @@ def algorithm_class(algo: str) -> Any:
 
 
 def check_algos(algos: Sequence[str]) -> None:
-    """
-    :raises ValueError: if one of them is unknown
-    """
+    """Raise a ValueError if one of them is unknown."""
     for algo in algos:
         if algo not in ALGOS:
             raise ValueError(f"--algos {algo} is unknown: {suggest(algo, list(ALGOS))}")
 
 
 def _split(option: str, item: str, algos: Sequence[str]) -> tuple[str, str]:
-    """
-    The algorithm that an item names before its first dot ("" if there is none), and the rest.
-
-    :raises ValueError: if it names an algorithm that is not compared
-    """
+    """The algorithm that an item names before its first dot ("" if there is none), and the rest."""
     algo, dot, rest = item.partition(".")
     if not dot or algo not in ALGOS:
         return "", item

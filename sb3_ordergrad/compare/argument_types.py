@@ -10,11 +10,8 @@ CHECKED = {bool: "bool", int: "int", float: "float", str: "str", NoneType: "None
 
 def check_types(arguments: Mapping[str, Any], algo_class: type) -> None:
     """
-    Compare arguments with the annotations of the constructor; annotations of other types than :data:`CHECKED` are ignored.
-
-    :param arguments: keyword arguments of the constructor
-    :param algo_class: the class of the algorithm
-    :raises ValueError: if an argument has a wrong type
+    Raise a ValueError if an argument has another type than the annotation of the constructor; annotations of other types than
+    :data:`CHECKED` are ignored.
     """
     hints: dict[str, Any] = {}
     for cls in reversed(inspect.getmro(algo_class)):

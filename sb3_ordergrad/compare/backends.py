@@ -16,11 +16,7 @@ WORKER_SECONDS = 120
 
 
 def check_backend(backend: str, scheduler: str | None) -> None:
-    """
-    :param backend: one of :data:`BACKENDS`
-    :param scheduler: address of the Dask scheduler
-    :raises ValueError: if one comes without the other, or Dask is not installed
-    """
+    """Raise a ValueError if Dask or its scheduler comes without the other, or Dask is not installed."""
     if backend == "dask" and scheduler is None:
         raise ValueError("--backend dask needs --scheduler ADDRESS, that of a running Dask scheduler.")
     if backend != "dask" and scheduler is not None:
@@ -30,13 +26,7 @@ def check_backend(backend: str, scheduler: str | None) -> None:
 
 
 def check_cluster(scheduler: str, out: Path) -> None:
-    """
-    Check that the cluster answers and shares the folder of the results.
-
-    :param scheduler: address of the Dask scheduler
-    :param out: the folder, which exists
-    :raises ValueError: if the scheduler does not answer, it has no workers, or the folder does not exist for one of them
-    """
+    """Raise a ValueError unless the scheduler answers and its workers share the folder of the results, which exists."""
     from distributed import Client, TimeoutError
 
     try:
@@ -60,13 +50,7 @@ def _exists(folder: str) -> bool:
 
 @contextmanager
 def workers(backend: str, scheduler: str | None) -> Iterator[tuple[type[Exception], ...]]:
-    """
-    Select the workers of ``joblib.Parallel``.
-
-    :param backend: one of :data:`BACKENDS`
-    :param scheduler: address of the Dask scheduler
-    :return: the error that is raised if the workers of a task died repeatedly
-    """
+    """Select the workers of ``joblib.Parallel``; yields the error that is raised if those of a task died repeatedly."""
     if backend != "dask":
         with parallel_config(backend="threading"):
             yield ()

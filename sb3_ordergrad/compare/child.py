@@ -25,12 +25,7 @@ FAILED = 1
 
 
 def try_run(spec: RunSpec) -> str | None:
-    """
-    Execute a run; an error is returned, not raised, so that it does not end the other runs.
-
-    :param spec: the run
-    :return: the traceback, or ``None``
-    """
+    """Execute a run, and return the traceback if it fails, so that the other runs go on."""
     try:
         run_one(spec)
     except Exception:
@@ -39,12 +34,7 @@ def try_run(spec: RunSpec) -> str | None:
 
 
 def run_in_child(spec: RunSpec) -> str | None:
-    """
-    Execute a run in a separate process; try again if the process dies.
-
-    :param spec: the run
-    :return: why it failed, or ``None``
-    """
+    """Execute a run in a separate process, again if the process dies, and return why it failed, or ``None``."""
     error_file = spec.folder / ERROR
     for _ in range(MAX_ATTEMPTS):
         status = _start_and_wait(spec)

@@ -185,10 +185,8 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
 
 def check_runs(specs: Sequence[RunSpec]) -> None:
     """
-    Build the model of every algorithm and objective once, so that bad settings are reported before hours of training.
-
-    :param specs: the runs
-    :raises ValueError: if the environment, a wrapper or the algorithm raises any error
+    Build the model of every algorithm and objective once, so that bad settings are reported before hours of training. Raise a
+    ValueError if the environment, a wrapper or the algorithm raises any error.
     """
     seen = set()
     for spec in specs:

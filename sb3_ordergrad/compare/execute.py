@@ -19,12 +19,7 @@ REFRESH_SECONDS = 0.5
 
 
 class _ProgressBar:
-    """
-    A bar over the steps of all runs, which each run leaves in a small file.
-
-    :param n_finished: steps of the runs that need no training
-    :param pending: folders of the others
-    """
+    """A bar over the steps of all runs, which each run leaves in a small file."""
 
     def __init__(self, n_finished: int, pending: Sequence[RunFolder]):
         self.n_finished, self.pending = n_finished, pending

@@ -23,9 +23,7 @@ DEFAULT_TAIL = 0.25
 
 
 def check_out(out: Path) -> None:
-    """
-    :raises ValueError: if the folder contains files with the names of the report that this command did not write
-    """
+    """Raise a ValueError if the folder contains files with the names of the report that this command did not write."""
     manifest = files.read_json(out / MANIFEST)
     is_ours = isinstance(manifest, dict) and set(manifest) == {"command", "runs"}
     if is_ours and str(manifest["command"]).startswith(" ".join(COMMAND)):
@@ -38,9 +36,7 @@ def check_out(out: Path) -> None:
 
 
 def check_pictures() -> None:
-    """
-    :raises ValueError: if matplotlib is missing, which the report needs after the training
-    """
+    """Raise a ValueError if matplotlib is missing, which the report needs after the training."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError(f"The pictures need matplotlib: {install_hint('plots')}.")
 
@@ -78,14 +74,7 @@ def finished_runs(specs: Sequence[RunSpec]) -> list[FinishedRun]:
 
 
 def provenance(runs: Sequence[FinishedRun], command: str, seconds: float) -> str:
-    """
-    Where the numbers come from: commit, versions, seeds, machine, command, time.
-
-    :param runs: the runs, at least one
-    :param command: the command line
-    :param seconds: wall time of the command
-    :return: a paragraph on the evaluation, then a list, in Markdown
-    """
+    """Where the numbers come from: a paragraph on the evaluation and a list, in Markdown. There must be at least one run."""
     spec = runs[0].spec
     records = [run.record for run in runs]
     commits = sorted({record["commit"] or "unknown" for record in records})

@@ -37,10 +37,8 @@ LEVEL_FAMILIES = ("cvar", "upper_cvar", "var", "quantile")
 
 def columns(objectives: Iterable[str]) -> dict[str, tuple[str, int | None]]:
     """
-    The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY` and the optimised levels that are not among them.
-
-    :param objectives: the objectives of the comparison
-    :return: objective and sample size by the name of the column
+    The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY` and the levels among the objectives that are not among them, as
+    objective and sample size by the name of the column.
     """
     own = {name.strip().lower() for name in objectives} - {objective for objective, _ in SUMMARY.values()}
     return {**SUMMARY, **{name: (name, None) for name in sorted(own) if name.partition(":")[0] in LEVEL_FAMILIES}}

@@ -25,11 +25,7 @@ REPORT_SECONDS = 0.5
 
 
 class TrainingRecord(BaseCallback):
-    """
-    Keep time step, raw return and length of every training episode, and report the progress.
-
-    :param folder: folder of the run
-    """
+    """Keep time step, raw return and length of every training episode, and report the progress to the folder of the run."""
 
     def __init__(self, folder: RunFolder):
         super().__init__()
@@ -106,11 +102,7 @@ def _train(spec: RunSpec, folder: RunFolder) -> None:
 
 
 def evaluation_seed(seed: int) -> int:
-    """
-    Seed of the evaluation episodes. It is the same for all objectives, so that they are compared on the same episodes.
-
-    :param seed: seed of the training
-    """
+    """Seed of the evaluation episodes, the same for all objectives, which are then compared on the same episodes."""
     return int(np.random.SeedSequence((EVALUATION_STREAM, seed)).generate_state(1)[0] % 2**31)
 
 

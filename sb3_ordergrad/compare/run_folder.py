@@ -140,12 +140,7 @@ class RunFolder:
             raise RuntimeError(f"Another attempt writes to {self.path}, or the command that started this one has ended.")
 
     def report_steps(self, steps: int) -> None:
-        """
-        Write the number of training steps so far, for the progress bar.
-
-        :param steps: the number of steps
-        :raises RuntimeError: if the folder has another owner
-        """
+        """Write the number of training steps so far; raise a RuntimeError if the folder has another owner."""
         self._check_owner()
         (self.path / STEPS).write_text(str(steps))
 
@@ -164,11 +159,7 @@ class RunFolder:
         files.write_json(self.path / TRAINED, {"training": self.spec.training, **counts, **origin})
 
     def start_evaluation(self) -> dict[str, Any]:
-        """
-        Forget an earlier evaluation, so that its record never stands beside other returns.
-
-        :return: the record of the training
-        """
+        """Forget an earlier evaluation, so that its record never stands beside other returns; the record of the training."""
         record = self._training_record()
         if record is None:
             raise RuntimeError(f"The training in {self.path} has disappeared.")

@@ -39,10 +39,10 @@ DICTIONARIES = ("policy_kwargs", "rollout_buffer_kwargs", "replay_buffer_kwargs"
 
 def load_class(path: str, parent: type = object) -> Any:
     """
-    Import a class.
+    Import a class, ``"package.module:Name"`` or ``"package.module.Name"``.
 
-    :param path: ``"package.module:Name"`` or ``"package.module.Name"``
-    :param parent: the class must be derived from this one
+    :param path: the class
+    :param parent: it must be derived from this one
     :raises ValueError: if the module cannot be imported or holds no such class
     """
     module, _, name = path.replace(":", ".").rpartition(".")
@@ -107,11 +107,7 @@ def load_settings(algo: str, env_id: str, conf_dir: Path | None = None) -> dict[
 
 
 def check_counts(settings: Mapping[str, Any], where: str = "") -> None:
-    """
-    :param settings: an entry of a YAML file
-    :param where: beginning of the message
-    :raises ValueError: if ``n_envs`` is not a whole number >= 1 or ``n_timesteps`` is not a number >= 1
-    """
+    """Raise a ValueError unless ``n_envs`` is a whole number >= 1 and ``n_timesteps`` a number >= 1."""
     n_envs, steps = settings.get("n_envs", 1), settings.get("n_timesteps", 1)
     if not isinstance(n_envs, int) or isinstance(n_envs, bool) or n_envs < 1:
         raise ValueError(f"{where}n_envs = {n_envs!r} must be a whole number >= 1.")
@@ -124,11 +120,7 @@ def check_counts(settings: Mapping[str, Any], where: str = "") -> None:
 
 
 def check_json(settings: Mapping[Any, Any], where: str) -> None:
-    """
-    :param settings: settings, which the record of a run keeps as JSON
-    :param where: beginning of the message
-    :raises ValueError: if a name is not a string or a value has no form in JSON, such as a date or a set
-    """
+    """Raise a ValueError if a name is not a string or a value has no form in JSON, such as a date or a set."""
     for key, value in settings.items():
         try:
             if not isinstance(key, str):
@@ -160,11 +152,7 @@ def parse_param(item: str) -> tuple[str, Any]:
 
 
 def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
-    """
-    RL Zoo's forms of wrappers (a name, ``{name: kwargs}``, or a list of these) as a list of (name, kwargs).
-
-    :raises ValueError: for anything else
-    """
+    """RL Zoo's forms of wrappers (a name, ``{name: kwargs}``, or a list of these) as a list of (name, kwargs)."""
     if env_wrapper is None:
         return []
     if isinstance(env_wrapper, str):
@@ -177,9 +165,7 @@ def wrapper_list(env_wrapper: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def override_return_to_date(settings: Mapping[str, Any], choice: str) -> dict[str, Any]:
-    """
-    Settings with the wrapper ``ReturnToDate`` added (``yes``), removed (``no``) or unchanged (``config``).
-    """
+    """Settings with the wrapper ``ReturnToDate`` added (``yes``), removed (``no``) or unchanged (``config``)."""
     wrappers = wrapper_list(settings.get("env_wrapper"))
     if choice == "no":
         wrappers = [(name, kwargs) for name, kwargs in wrappers if name != RETURN_TO_DATE]
@@ -204,9 +190,7 @@ def constructor_parameters(algo_class: Callable[..., Any]) -> list[str]:
 
 
 def check_settings(settings: Mapping[str, Any], algo_class: Callable[..., Any]) -> None:
-    """
-    :raises ValueError: if a setting is unknown to the algorithm, not supported here or invalid
-    """
+    """Raise a ValueError if a setting is unknown to the algorithm, not supported here or invalid."""
     known = [*RESERVED, *constructor_parameters(algo_class)]
     for key, value in settings.items():
         if key in UNSUPPORTED and value is not None:
@@ -226,11 +210,7 @@ def check_settings(settings: Mapping[str, Any], algo_class: Callable[..., Any]) 
 
 
 def _dictionary(settings: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """
-    A setting that holds keywords: a mapping, ``None``, or Python text such as ``"dict(net_arch=[64])"``.
-
-    :raises ValueError: for anything else
-    """
+    """A setting that holds keywords: a mapping, ``None``, or Python text such as ``"dict(net_arch=[64])"``."""
     value = settings.get(key)
     parsed = parse_literal(value) if isinstance(value, str) else value
     if parsed is None:
@@ -287,12 +267,8 @@ def constructor_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_env(env_id: str, settings: Mapping[str, Any], n_envs: int, seed: int) -> VecEnv:
     """
-    Environments in one process, without ``VecNormalize``. Their ``Monitor`` is inside the wrappers, so that returns are raw.
-
-    :param env_id: the environment
-    :param settings: an entry of a YAML file
-    :param n_envs: number of environments
-    :param seed: environment i is seeded with ``seed + i``
+    Environments in one process, without ``VecNormalize``; environment i is seeded with ``seed + i``. Their ``Monitor`` is
+    inside the wrappers, so that returns are raw.
     """
     wrappers = [(load_class(name, gym.Wrapper), kwargs) for name, kwargs in wrapper_list(settings.get("env_wrapper"))]
 
@@ -308,16 +284,7 @@ def make_env(env_id: str, settings: Mapping[str, Any], n_envs: int, seed: int) -
 def make_model(
     algo_class: Callable[..., BaseAlgorithm], env_id: str, settings: Mapping[str, Any], seed: int, **kwargs: Any
 ) -> tuple[BaseAlgorithm, VecNormalize | None]:
-    """
-    An untrained model with its environments.
-
-    :param algo_class: its class
-    :param env_id: the environment
-    :param settings: an entry of a YAML file
-    :param seed: of the model and the environments
-    :param kwargs: further arguments of the constructor
-    :return: the model and its ``VecNormalize``, if it has one
-    """
+    """An untrained model with its environments, and its ``VecNormalize``, if it has one; ``kwargs`` go to the constructor."""
     env = make_env(env_id, settings, settings.get("n_envs", 1), seed)
     normalize = normalize_kwargs(settings)
     normalized = None

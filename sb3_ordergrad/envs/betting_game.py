@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.parameter_checks import check_number, check_positive, check_probability, check_render_mode
 from sb3_ordergrad.envs.finite_model import FiniteModel
+from sb3_ordergrad.envs.parameter_checks import check_number, check_positive, check_probability, check_render_mode
 
 N_ROUNDS = 6
 # Action a stakes a / 8 of the purse

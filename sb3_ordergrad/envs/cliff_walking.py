@@ -6,8 +6,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.parameter_checks import check_probability
 from sb3_ordergrad.envs.finite_model import FiniteModel
+from sb3_ordergrad.envs.parameter_checks import check_probability
 
 WIDTH, HEIGHT = 8, 4
 START, GOAL = (0, 0), (WIDTH - 1, 0)

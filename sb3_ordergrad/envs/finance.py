@@ -7,8 +7,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.parameter_checks import check_number, check_positive
 from sb3_ordergrad.envs.finite_model import FiniteModel, normal_transitions
+from sb3_ordergrad.envs.parameter_checks import check_number, check_positive
 
 # Both tasks last one unit of time
 N_STEPS = 10

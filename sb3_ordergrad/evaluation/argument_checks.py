@@ -6,10 +6,8 @@ from numpy.typing import ArrayLike
 
 def check_returns(name: str, returns: ArrayLike) -> np.ndarray:
     """
-    :param name: of the argument, for the message
-    :param returns: episode returns
-    :return: the returns, float64, shape ``(n,)``
-    :raises ValueError: if they do not have the shape ``(n,)`` with n >= 1, or one is not finite
+    The returns as float64, shape ``(n,)``; raise a ValueError, with the name of the argument, unless they have that shape with
+    n >= 1 and are finite.
     """
     array = np.asarray(returns, dtype=np.float64)
     n_invalid = np.count_nonzero(~np.isfinite(array))
@@ -22,12 +20,7 @@ def check_returns(name: str, returns: ArrayLike) -> np.ndarray:
 
 
 def check_count(name: str, value: int) -> int:
-    """
-    :param name: of the argument, for the message
-    :param value: a number of episodes, resamples, ...
-    :return: the number
-    :raises ValueError: if it is not a whole number >= 1
-    """
+    """The number as an int; raise a ValueError unless it is a whole number >= 1."""
     # Neither comparison holds for NaN, and infinity has no remainder
     if not (value >= 1 and value % 1 == 0):
         raise ValueError(f"{name} = {value} must be a whole number >= 1.")
@@ -35,11 +28,7 @@ def check_count(name: str, value: int) -> int:
 
 
 def check_options(confidence: float, n_resamples: int) -> None:
-    """
-    :param confidence: nominal coverage
-    :param n_resamples: number of resamples
-    :raises ValueError: if one is out of range
-    """
+    """Raise a ValueError unless the nominal coverage lies in (0, 1) and the number of resamples is a whole number >= 1."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence = {confidence} must lie in (0, 1): 0.95 is a 95 % interval.")
     check_count("n_resamples", n_resamples)

@@ -64,12 +64,7 @@ def _channels_order(stacked: StackedObservations) -> Any:
 
 
 class _Maker:
-    """
-    Create an environment from its spec; a class, because not every start method can send a lambda to another process.
-
-    :param spec: the spec of the environment
-    :raises ValueError: if there is none, or a wrapper does not record its arguments
-    """
+    """Create an environment from its spec; a class, because not every start method can send a lambda to another process."""
 
     def __init__(self, spec: EnvSpec | None) -> None:
         if spec is None:

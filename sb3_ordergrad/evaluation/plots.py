@@ -45,13 +45,7 @@ def finish(ax: "Axes") -> None:
 
 
 def line_and_band(ax: "Axes", x: np.ndarray, line: np.ndarray, band: np.ndarray | None, label: str, index: int) -> None:
-    """
-    :param x: shape ``(n_points,)``
-    :param line: shape ``(n_points,)``
-    :param band: lower and upper end, shape ``(2, n_points)``; ``None`` for no band
-    :param label: name in the legend
-    :param index: number of the line, which determines its style
-    """
+    """Draw the ``index``-th line ``(n_points,)`` with its band ``(2, n_points)``, if it has one."""
     style = line_style(index)
     ax.plot(x, line, label=label, linewidth=1.6, **style)  # type: ignore[arg-type]
     if band is not None:
@@ -59,10 +53,7 @@ def line_and_band(ax: "Axes", x: np.ndarray, line: np.ndarray, band: np.ndarray 
 
 
 def mean_and_range(per_seed: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """
-    :param per_seed: shape ``(n_seeds, n_points)``
-    :return: mean over seeds, shape ``(n_points,)``; minimum and maximum, shape ``(2, n_points)``, ``None`` for a single seed
-    """
+    """Mean over seeds ``(n_points,)`` with minimum and maximum ``(2, n_points)``, ``None`` for a single seed."""
     band = np.stack([per_seed.min(axis=0), per_seed.max(axis=0)]) if len(per_seed) > 1 else None
     return per_seed.mean(axis=0), band
 
@@ -243,9 +234,7 @@ def plot_learning_curves(
 def _at_common_steps(
     label: str, seeds: Sequence[tuple[np.ndarray, np.ndarray]], objective: str, k: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """
-    :return: the time steps, shape ``(n_points,)``, and the statistic of each seed there, shape ``(n_seeds, n_points)``
-    """
+    """The common time steps ``(n_points,)``, and the statistic of each seed there, ``(n_seeds, n_points)``."""
     common = seeds[0][0]
     for timesteps, _ in seeds[1:]:
         common = np.intersect1d(common, timesteps)

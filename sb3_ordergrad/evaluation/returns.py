@@ -35,11 +35,8 @@ def _frozen_normalization(env: VecEnv) -> Iterator[None]:
 
 def needs_action_masks(model: PolicyPredictor, env: VecEnv) -> bool:
     """
-    Whether ``predict`` takes action masks, as that of sb3-contrib's ``MaskablePPO`` does.
-
-    :param model: the model
-    :param env: the environment in which it is evaluated
-    :raises ValueError: if ``predict`` takes masks and the environment has none
+    Whether ``predict`` takes action masks, as that of sb3-contrib's ``MaskablePPO`` does; raise a ValueError if it does and
+    the environment has none.
     """
     needs_masks = "action_masks" in inspect.signature(model.predict).parameters
     if needs_masks and not env.has_attr("action_masks"):

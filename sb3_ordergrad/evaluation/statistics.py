@@ -129,11 +129,8 @@ def _replicates(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """
-    Hierarchical bootstrap: resample the episodes of each resampled seed.
-
-    :param samples: returns of each seed
-    :param seed_choices: resampled seeds, shape ``(n_resamples, n_seeds)``
-    :return: mean over the resampled seeds, shape ``(n_resamples, number of statistics)``
+    Hierarchical bootstrap: resample the episodes of each resampled seed. ``seed_choices`` has the shape
+    ``(n_resamples, n_seeds)``, the result, a mean over seeds, ``(n_resamples, number of statistics)``.
     """
     total = np.zeros((len(seed_choices), len(statistics)))
     for seed, x in enumerate(samples):

@@ -50,13 +50,10 @@ class Dominance:
 
 def _violations(from_x: np.ndarray, n_x: int, gaps: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     """
-    Largest violations of "X dominates Y" and of "Y dominates X".
+    Largest violations of "X dominates Y" and of "Y dominates X", shapes ``(...)``.
 
     :param from_x: which of the pooled sorted returns belong to X, shape ``(..., n)``
-    :param n_x: number of returns of X
     :param gaps: distance of each pooled return to the next, 0 between ties and behind the last, shape ``(n,)``
-    :param order: 1 or 2
-    :return: shapes ``(...)``
     """
     difference = np.cumsum(np.where(from_x, 1 / n_x, -1 / (from_x.shape[-1] - n_x)), axis=-1)
     if order == 2:

@@ -131,10 +131,8 @@ def _check_scores(scores: SuiteScores) -> dict[str, list[np.ndarray]]:
 
 def _interquartile_mean(tasks: Sequence[np.ndarray]) -> np.ndarray:
     """
-    The trimmed mean ``scipy.stats.trim_mean(x, 0.25)`` of all scores, each repeated so that all tasks have the same number.
-
-    :param tasks: scores of each task, shapes ``(..., n_seeds)``
-    :return: shape ``(...)``
+    The trimmed mean ``scipy.stats.trim_mean(x, 0.25)`` of all scores, shapes ``(..., n_seeds)``, each repeated so that all
+    tasks have the same number.
     """
     n_repeated = math.lcm(*(x.shape[-1] for x in tasks))
     repeats = np.concatenate([np.full(x.shape[-1], n_repeated // x.shape[-1]) for x in tasks])

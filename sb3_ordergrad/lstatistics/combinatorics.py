@@ -74,9 +74,8 @@ def order_table(population: int, sample: float) -> np.ndarray:
 
 def _log_parts(population: int, sample: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    ``log H[m, j] = rows[m-1] + columns[j-1] - offsets[m-j + n-1]``: the factorials that depend on m, on j and on m - j.
-
-    :return: shapes ``(M,)``, ``(n,)`` and ``(M + n - 1,)`` with n = floor(L)
+    ``log H[m, j] = rows[m-1] + columns[j-1] - offsets[m-j + n-1]``: the factorials that depend on m, on j and on m - j; shapes
+    ``(M,)``, ``(n,)`` and ``(M + n - 1,)`` with n = floor(L).
     """
     # Imported here, since most imports of the package never need it
     from scipy.special import gammaln

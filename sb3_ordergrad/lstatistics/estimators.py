@@ -227,28 +227,18 @@ def to_tensor(x: ArrayT) -> tuple[th.Tensor, Callable[[th.Tensor], ArrayT]]:
 
 
 def to_array(x: ArrayT) -> np.ndarray:
-    """
-    :param x: array or tensor, of any device and dtype
-    :return: float64 array without a gradient
-    """
+    """Float64 array without a gradient, from an array or a tensor of any device and dtype."""
     # NumPy does not know bfloat16
     return np.asarray(x.detach().cpu().double() if isinstance(x, th.Tensor) else x, dtype=np.float64)
 
 
 def floating(x: th.Tensor) -> th.Tensor:
-    """
-    :param x: any tensor
-    :return: the tensor; integers become torch's default floating type
-    """
+    """The tensor; integers become torch's default floating type."""
     return x if x.is_floating_point() else x.to(th.get_default_dtype())
 
 
 def require_finite(values: np.ndarray, name: str) -> None:
-    """
-    :param values: returns, any shape
-    :param name: their name in the message
-    :raises ValueError: if one is NaN or infinite
-    """
+    """Raise a ValueError, with the name of the returns, if one is NaN or infinite."""
     finite = np.isfinite(values)
     if not finite.all():
         raise ValueError(f"{name} holds {values[~finite][0]}, returns must be finite; remove such episodes")

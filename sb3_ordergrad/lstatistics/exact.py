@@ -103,9 +103,7 @@ def exact_advantages(values: th.Tensor, probs: th.Tensor, k: float, objective: O
 
 
 def _split(k: float, objective: Objective) -> tuple[float, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """
-    :return: k, and ``Objective.split_weights`` of its floor(k) ranks, at least one
-    """
+    """k, and ``Objective.split_weights`` of its floor(k) ranks, at least one."""
     if not isinstance(k, Real) or not k > 0:
         raise ValueError(f"k = {k!r} must be a real number > 0; k = 1 is the plain mean")
     k = float(k) if k < 1 else check_k(k)
@@ -114,9 +112,7 @@ def _split(k: float, objective: Objective) -> tuple[float, tuple[np.ndarray, np.
 
 @lru_cache(maxsize=64)
 def _slope_terms(k: float, objective: Objective, device: th.device, dtype: th.dtype) -> th.Tensor:
-    """
-    :return: the rows u, b, v, w of a tensor so that ``h(F) = sum_l u_l exp(b_l) F^(v_l) (1-F)^(w_l)``
-    """
+    """The rows u, b, v, w of a tensor so that ``h(F) = sum_l u_l exp(b_l) F^(v_l) (1-F)^(w_l)``."""
     from scipy.special import gammaln
 
     k, (either, lowest, highest) = _split(k, objective)

@@ -102,10 +102,7 @@ class PlainNetwork:
 
 
 def is_plain(network: nn.Module) -> TypeGuard[nn.Sequential]:
-    """
-    :param network: A critic's network
-    :return: whether it consists of linear layers, with ReLU or tanh after each but the last, and nothing else (such as hooks)
-    """
+    """Whether a network has linear layers with ReLU or tanh after each but the last, and nothing else (such as hooks)."""
     if type(network) is not nn.Sequential or len(network) < 3 or len(network) % 2 == 0:
         return False
     modules = list(network)

@@ -46,13 +46,7 @@ def value_weights(objective: ObjectiveLike, k: float, n_action_samples: int, whe
 def check_parameters(
     objective: ObjectiveLike, k: float | Callable[[float], float], n_action_samples: int, actor_adam_eps: float | None
 ) -> None:
-    """
-    :param objective: The objective
-    :param k: Sample size of the objective, or a schedule of it
-    :param n_action_samples: Number of actions per state
-    :param actor_adam_eps: Adam's epsilon for the actor
-    :raises ValueError: if one of them is out of its range
-    """
+    """Raise a ValueError if a parameter that SAC does not have is out of its range; k may be a schedule."""
     if callable(k):
         for progress in CHECKED_PROGRESS:
             value_weights(objective, k(progress), n_action_samples, f" at progress_remaining={progress:.2f}")
@@ -66,11 +60,7 @@ def check_parameters(
 
 
 def check_policy(policy: SACPolicy, actor_adam_eps: float | None) -> None:
-    """
-    :param policy: The policy
-    :param actor_adam_eps: Adam's epsilon for the actor
-    :raises ValueError: if the actor overrides ``action_log_prob`` or its distribution, or its optimizer has no epsilon to set
-    """
+    """Raise a ValueError if the actor overrides ``action_log_prob`` or its distribution, or its Adam has no epsilon."""
     actor = policy.actor
     is_overridden = type(actor).action_log_prob is not Actor.action_log_prob
     if is_overridden or type(actor.action_dist) not in (SquashedDiagGaussianDistribution, StateDependentNoiseDistribution):

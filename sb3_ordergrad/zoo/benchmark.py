@@ -33,10 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def read_episodes(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """
-    :param folder: folder of the monitors' files
-    :return: returns and lengths of the episodes, each of shape ``(n_episodes,)``; empty without readable files
-    """
+    """Returns and lengths ``(n_episodes,)`` of the episodes in a folder of monitors; empty without readable files."""
     try:
         episodes = load_results(str(folder))
     except (LoadMonitorResultsError, TypeError, ValueError):
@@ -46,13 +43,8 @@ def read_episodes(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def evaluate(algo: str, env_id: str, folder: Path, args: argparse.Namespace) -> dict[str, Any] | None:
     """
-    Let ``enjoy`` play a model in a separate process, unless the folder holds its episodes already.
-
-    :param algo: name of the algorithm
-    :param env_id: the environment
-    :param folder: folder of the episodes
-    :param args: the options
-    :return: the row of the table, ``None`` without an episode
+    The row of a model in the table, ``None`` without an episode. ``enjoy`` plays it in a separate process, unless the folder
+    holds its episodes already.
     """
     if not len(read_episodes(folder)[0]):
         names = ("n_timesteps", "n_envs", "seed", "num_threads")

@@ -14,12 +14,7 @@ from sb3_ordergrad.evaluation import SUMMARY, summary_weights
 
 
 def statistics(returns: Sequence[float]) -> dict[str, float]:
-    """
-    The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY`.
-
-    :param returns: raw episode returns, shape ``(n_episodes,)``
-    :return: value of each statistic by name, without those that need more episodes
-    """
+    """Those of :data:`~sb3_ordergrad.evaluation.SUMMARY` by name, without those that need more returns."""
     known = {name: (objective, k) for name, (objective, k) in SUMMARY.items() if len(returns) >= (k or 1)}
     values = np.sort(returns) @ summary_weights(len(returns), known) if known else np.empty(0)
     return dict(zip(known, values.tolist(), strict=True))

@@ -31,10 +31,8 @@ def _is_valid(objective: ObjectiveLike, k: int) -> bool:
 
 def _suggest_pair(trial: optuna.Trial, pairs: list[tuple[int, int]]) -> Hyperparams:
     """
-    :param trial: the trial, with the objective among its attributes
-    :param pairs: pairs (k, n) that the algorithm accepts
-    :return: the choice among those that the objective allows too, as ``"k of n"``; empty if there is none, which keeps the
-        values of the YAML entry
+    Choose ``"k of n"`` among the pairs that the objective of the trial allows too. Empty if there is none, which keeps the
+    values of the YAML entry.
     """
     objective = trial.user_attrs.get("objective", "mean")
     valid = [f"{k} of {n}" for k, n in pairs if _is_valid(objective, k)]
@@ -42,11 +40,7 @@ def _suggest_pair(trial: optuna.Trial, pairs: list[tuple[int, int]]) -> Hyperpar
 
 
 def _convert_pair(sampled: Hyperparams, group: str) -> tuple[Hyperparams, Hyperparams]:
-    """
-    :param sampled: sampled parameters
-    :param group: name of the parameter n
-    :return: the other parameters, and k with n
-    """
+    """The other sampled parameters, and k with n, the parameter named ``group``."""
     others = {name: value for name, value in sampled.items() if name != "k_of_n"}
     if "k_of_n" not in sampled:
         return others, {}
@@ -55,10 +49,7 @@ def _convert_pair(sampled: Hyperparams, group: str) -> tuple[Hyperparams, Hyperp
 
 
 def convert_ordera2c_params(sampled: Hyperparams) -> Hyperparams:
-    """
-    :param sampled: parameters of a trial of OrderA2C
-    :return: keywords of the algorithm
-    """
+    """Keywords of OrderA2C from the parameters of a trial."""
     others, pair = _convert_pair(sampled, "group_size")
     return {**convert_onpolicy_params(others), **pair}
 
@@ -67,10 +58,7 @@ convert_orderppo_params = convert_ordera2c_params
 
 
 def convert_remac_params(sampled: Hyperparams) -> Hyperparams:
-    """
-    :param sampled: parameters of a trial of ReMAC
-    :return: keywords of the algorithm
-    """
+    """Keywords of ReMAC from the parameters of a trial."""
     others, pair = _convert_pair(sampled, "n_action_samples")
     return {**convert_offpolicy_params(others), **pair}
 
@@ -97,13 +85,7 @@ def _suggest_order(trial: optuna.Trial, n_steps_pow: tuple[int, int]) -> Hyperpa
 
 
 def sample_orderppo_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
-    """
-    Sampler of OrderPPO; the signature is RL Zoo's.
-
-    :param trial: the trial
-    :param n_envs: number of environments
-    :return: keywords of the algorithm
-    """
+    """Sampler of OrderPPO; the signature is RL Zoo's."""
     sampled = {
         **_suggest_order(trial, n_steps_pow=(5, 12)),
         "batch_size_pow": trial.suggest_int("batch_size_pow", 5, 10),
@@ -118,26 +100,13 @@ def sample_orderppo_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
 
 
 def sample_ordera2c_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
-    """
-    Sampler of OrderA2C; the signature is RL Zoo's.
-
-    :param trial: the trial
-    :return: keywords of the algorithm
-    """
+    """Sampler of OrderA2C; the signature is RL Zoo's."""
     # A rollout is a single update: SB3's default is 5 steps
     return convert_ordera2c_params(_suggest_order(trial, n_steps_pow=(2, 10)))
 
 
 def sample_remac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
-    """
-    Sampler of ReMAC: RL Zoo's space of SAC, the pair (k, n_action_samples) and the actor's Adam epsilon.
-
-    :param trial: the trial
-    :param n_actions: as RL Zoo's sampler of SAC takes it
-    :param n_envs: as RL Zoo's sampler of SAC takes it
-    :param additional_args: as RL Zoo's sampler of SAC takes it
-    :return: keywords of the algorithm
-    """
+    """Sampler of ReMAC: RL Zoo's space of SAC, the pair (k, n_action_samples) and the actor's Adam epsilon."""
     sac = sample_sac_params(trial, n_actions, n_envs, additional_args)
     _, pair = _convert_pair(_suggest_pair(trial, ACTION_PAIRS), "n_action_samples")
     eps = trial.suggest_categorical("actor_adam_eps", [1e-8, 1e-2, 1e-1, 1.0])

@@ -15,8 +15,8 @@ from toy_envs import RolloutLog, ToyEnv, small
 from sb3_ordergrad import OrderA2C, OrderPPO
 from sb3_ordergrad.common.episodes import POOLED, Episode, Rollout
 from sb3_ordergrad.common.groups import MAX_GROUPS, EpisodeMemory, TransformedReturn
-from sb3_ordergrad.common.remaining_return import RemainingReturn, is_counted
 from sb3_ordergrad.common.pseudo_rewards import CREDITS
+from sb3_ordergrad.common.remaining_return import RemainingReturn, is_counted
 from sb3_ordergrad.common.return_std import MEMORY, RunningReturnStd
 from sb3_ordergrad.lstatistics import LStatistic, parse_objective, rank_weights
 

@@ -192,7 +192,7 @@ YAML_ATTACKS = [
     "default: {n_timesteps: !!python/name:os.mkdir }",
 ]
 # Callables that exist, and a class that runs what its arguments say
-NAMES = ["os.mkdir", "builtins.eval", "subprocess.Popen", "sb3_ordergrad.compare.command.main", "torch.nn.Linear", "os:path.sep"]
+NAMES = ["os.mkdir", "builtins.eval", "subprocess.Popen", "sb3_ordergrad.zoo.cli.main", "torch.nn.Linear", "os:path.sep"]
 
 
 @pytest.mark.parametrize("text", YAML_ATTACKS)
