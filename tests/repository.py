@@ -11,10 +11,7 @@ BENCHMARKS = ROOT / "benchmarks"
 
 
 def load_script(path: Path) -> ModuleType:
-    """
-    :param path: an example or a benchmark
-    :return: its module, imported as its own folder would
-    """
+    """Import an example or a benchmark as its own folder would."""
     folder = str(path.parent)
     if folder not in sys.path:
         sys.path.append(folder)

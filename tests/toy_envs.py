@@ -30,10 +30,7 @@ class ScaledExtractor(FlattenExtractor):
 
 
 def sac_policy(actor_class: type[Actor]) -> type[SACPolicy]:
-    """
-    :param actor_class: an actor
-    :return: SAC's policy with this actor
-    """
+    """SAC's policy with this actor."""
 
     class Policy(SACPolicy):
         def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
@@ -125,10 +122,7 @@ class StopAt(BaseCallback):
 
 
 def parent_of(algorithm: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """
-    :param algorithm: OrderPPO or OrderA2C
-    :return: PPO or A2C
-    """
+    """PPO or A2C."""
     return next(
         base
         for base in algorithm.__mro__
@@ -137,20 +131,13 @@ def parent_of(algorithm: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
 
 
 def parent_defaults(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
-    """
-    :param algorithm: OrderPPO or OrderA2C
-    :return: the parent's defaults, so that a comparison with it does not rest on the defaults being the same
-    """
+    """The parent's defaults, so that a comparison with it does not rest on the defaults being the same."""
     parameters = inspect.signature(parent_of(algorithm).__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "_init_setup_model"}
 
 
 def small(algorithm: type[BaseAlgorithm], **kwargs: Any) -> dict[str, Any]:
-    """
-    :param algorithm: OrderPPO, OrderA2C or a parent
-    :param kwargs: settings that take precedence
-    :return: settings for short rollouts and a small net
-    """
+    """Settings for short rollouts and a small net."""
     settings: dict[str, Any] = {"n_steps": 8, "policy_kwargs": dict(SMALL_NET), "device": "cpu", "seed": 0}
     if "PPO" in algorithm.__name__:
         settings |= {"batch_size": 8, "n_epochs": 2}
@@ -158,26 +145,16 @@ def small(algorithm: type[BaseAlgorithm], **kwargs: Any) -> dict[str, Any]:
 
 
 def parameters_of(model: BaseAlgorithm) -> dict[str, np.ndarray]:
-    """
-    :param model: any model
-    :return: copies of the policy's parameters
-    """
+    """Copies of the policy's parameters."""
     return {name: value.detach().cpu().numpy().copy() for name, value in model.policy.state_dict().items()}
 
 
 def recorded(model: Any) -> list[float]:
-    """
-    :param model: OrderPPO or OrderA2C without groups
-    :return: the returns that were ranked last, oldest first
-    """
+    """The returns that were ranked last, oldest first."""
     return [value for value, _ in model._episode_memory.recent.get("", [])]
 
 
 def assert_same_parameters(first: BaseAlgorithm, second: BaseAlgorithm) -> None:
-    """
-    :param first: a model
-    :param second: another, whose parameters must have the same bits
-    """
     expected, actual = parameters_of(first), parameters_of(second)
     assert expected.keys() == actual.keys()
     for name, value in expected.items():

@@ -29,12 +29,7 @@ class Episode(NamedTuple):
 
 
 class Rollout:
-    """
-    Raw rewards and episodes of a rollout. The arrays have the shape (n_steps, n_envs).
-
-    :param n_steps: steps of the rollout
-    :param n_envs: number of environments
-    """
+    """Raw rewards and episodes of a rollout. The arrays have the shape (n_steps, n_envs)."""
 
     def __init__(self, n_steps: int, n_envs: int) -> None:
         shape = (n_steps, n_envs)
@@ -53,11 +48,7 @@ class Rollout:
 
 
 class OngoingEpisodes:
-    """
-    The unfinished episode of each environment. Saved with the model, so that training continues exactly.
-
-    :param n_envs: number of environments
-    """
+    """The unfinished episode of each environment. Saved with the model, so that training continues exactly."""
 
     def __init__(self, n_envs: int) -> None:
         self.collected = np.zeros(n_envs)
@@ -70,9 +61,7 @@ class OngoingEpisodes:
         return self.__dict__ | {"history": self.history[:, : self.steps.max(initial=0)]}
 
     def restart(self, envs: np.ndarray) -> None:
-        """
-        :param envs: environments in which a new episode starts
-        """
+        """Start a new episode in these environments."""
         self.collected[envs] = 0.0
         self.steps[envs] = 0
 
@@ -89,10 +78,7 @@ class OngoingEpisodes:
         self.history[envs, self.steps[envs]] = self.collected[envs]
 
     def finish(self, env: np.intp) -> Episode:
-        """
-        :param env: an environment whose episode has ended
-        :return: the episode
-        """
+        """The episode of an environment in which it has ended."""
         history = self.history[env, : self.steps[env]].copy()
         return Episode(self.group_keys[env], float(self.collected[env]), history[:0] if np.isnan(history).any() else history)
 

@@ -74,10 +74,6 @@ class TransformedReturn:
     """
     ``phi_i(x)``, the transformed return of episode i of a group if its return were x: ``K (q(x) - v^(-i))``, from the returns
     of the other episodes. A group of fewer than K + 1 episodes cannot be ranked, there phi is x.
-
-    :param group: the group
-    :param k: sample size K
-    :param objective: the objective
     """
 
     def __init__(self, group: Group, k: float, objective: Objective) -> None:

@@ -36,10 +36,7 @@ class RemainingReturn:
         self.counts = np.zeros(0, dtype=np.float32)
 
     def update(self, episodes: list[Episode], half_life: float) -> None:
-        """
-        :param episodes: finished episodes
-        :param half_life: number of episodes after which an episode counts half
-        """
+        """Take in finished episodes; an episode counts half after ``half_life`` others."""
         grown = max(len(episode.history) for episode in episodes) - len(self.sums)
         if grown > 0:
             self.sums, self.counts = np.pad(self.sums, (0, grown)), np.pad(self.counts, (0, grown))
@@ -54,10 +51,7 @@ class RemainingReturn:
         self.sums[forgotten] = self.counts[forgotten] = 0.0
 
     def __call__(self, elapsed: np.ndarray) -> np.ndarray:
-        """
-        :param elapsed: numbers of steps, any shape
-        :return: ``b_t``, the same shape
-        """
+        """``b_t`` for numbers of steps of any shape."""
         steps = np.flatnonzero(self.counts)
         if len(steps) == 0:
             return np.zeros(elapsed.shape)
@@ -70,11 +64,6 @@ def update_remaining_returns(
     """
     Update ``b_t`` of each group in place with the episodes that ended in a rollout. A group that cannot be ranked yet cannot
     tell outliers, and needs no ``b_t``.
-
-    :param remaining_returns: ``b_t`` of each group
-    :param rollout: the rollout
-    :param transforms: the transformed return of each group
-    :param half_life: number of episodes after which an episode counts half
     """
     for key, transform in transforms.items():
         n_new = transform.group.n_new

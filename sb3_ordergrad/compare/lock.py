@@ -24,10 +24,7 @@ def locked(folder: Path) -> Iterator[None]:
     Keep other commands out of a folder until this process and its children have ended.
 
     The lock (``flock``) is released by the operating system, also after a kill. On Windows and on file systems without such
-    locks, there is none.
-
-    :param folder: the folder
-    :raises ValueError: if another command holds the lock for :data:`LOCK_SECONDS`
+    locks, there is none. Raises a ValueError if another command holds it for :data:`LOCK_SECONDS`.
     """
     with (folder / LOCK).open("a+") as file:
         deadline = time.monotonic() + LOCK_SECONDS

@@ -98,13 +98,7 @@ def provenance(runs: Sequence[FinishedRun], command: str, seconds: float) -> str
 
 
 class Report:
-    """
-    All tables and pictures; ``text`` is the main table with its provenance.
-
-    :param runs: the finished runs, at least one
-    :param command: the command line, for the record
-    :param seconds: wall time of the command
-    """
+    """All tables and pictures of the finished runs, at least one; ``text`` is the main table with its provenance."""
 
     def __init__(self, runs: Sequence[FinishedRun], command: str, seconds: float):
         self.runs, self.command = runs, command
@@ -120,11 +114,7 @@ class Report:
         self.text = f"{report_tables.markdown_table(self.rows)}\n\n{provenance(runs, command, seconds)}\n"
 
     def write(self, out: Path) -> None:
-        """
-        Write :data:`OUTPUTS` and ``compare.json``.
-
-        :param out: folder of the results
-        """
+        """Write :data:`OUTPUTS` and ``compare.json``."""
         # First, since it marks the others as written by this command
         files.write_json(out / MANIFEST, {"command": self.command, "runs": [run.spec.folder.name for run in self.runs]})
         every_return = (

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sb3_ordergrad.evaluation import SUMMARY, Interval, ReturnDistribution, bootstrap_difference, bootstrap_over_seeds
+from sb3_ordergrad.evaluation.statistics import Statistics
 
 # (algorithm, label of the objective) -> seed -> evaluation
 Results = Mapping[tuple[str, str], Mapping[int, ReturnDistribution]]
-# column -> (objective, sample size)
-Statistics = Mapping[str, tuple[str, int | None]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Row:
 LEVEL_FAMILIES = ("cvar", "upper_cvar", "var", "quantile")
 
 
-def columns(objectives: Iterable[str]) -> dict[str, tuple[str, int | None]]:
+def columns(objectives: Iterable[str]) -> Statistics:
     """
     The statistics of :data:`~sb3_ordergrad.evaluation.SUMMARY` and the levels among the objectives that are not among them, as
     objective and sample size by the name of the column.

@@ -86,15 +86,7 @@ class SpeedRisk(RandomEvent):
 
 
 class TiltRisk(RandomEvent):
-    """
-    A step is at risk if it ends with a healthy robot whose torso leans further than a limit, to either side.
-
-    :param max_angle: the torso's angle in rad from which a step is at risk
-    :param probability: chance of the event in a step at risk, in [0, 1]
-    :param penalty: reward of the event, usually negative, finite
-    :param kwargs: passed on to :class:`RandomEvent` and gymnasium's robot
-    :raises ValueError: if a parameter is outside its range
-    """
+    """A step is at risk if it ends with a healthy robot whose torso leans by ``max_angle`` (rad) or more, to either side."""
 
     # a property of the robot behind this class
     is_healthy: bool

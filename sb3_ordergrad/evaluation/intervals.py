@@ -21,6 +21,12 @@ class Interval(NamedTuple):
     high: float
 
 
+def percentile_interval(replicates: np.ndarray, confidence: float) -> np.ndarray:
+    """Lower and upper end of the interval with that nominal coverage, from resampled statistics along the first axis."""
+    tail = (1 - confidence) / 2
+    return np.quantile(replicates, [tail, 1 - tail], axis=0)
+
+
 def bootstrap_interval(
     samples: Sequence[np.ndarray],
     statistic: Callable[..., np.ndarray],
@@ -78,6 +84,5 @@ def bootstrap_interval(
             result = resample("percentile")
     low, high = result.confidence_interval
     if not np.isfinite([low, high]).all():
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail])
+        low, high = percentile_interval(result.bootstrap_distribution, confidence)
     return Interval(value, float(low), float(high))

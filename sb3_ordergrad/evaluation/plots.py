@@ -12,6 +12,7 @@ from sb3_ordergrad.evaluation.argument_checks import check_count, check_returns
 from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
 from sb3_ordergrad.evaluation.statistics import objective_value
+from sb3_ordergrad.evaluation.suite_statistics import stratified_bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,13 +74,10 @@ def interquartile_mean(
     :param seed: seed of the resampling
     :return: shape ``(n_points,)``; lower and upper end, shape ``(2, n_points)``, ``None`` for a single seed
     """
-    n_seeds = len(per_seed)
-    line = stats.trim_mean(per_seed, 0.25, axis=0)
-    if n_seeds == 1:
-        return line, None
-    draws = np.random.default_rng(seed).integers(n_seeds, size=(n_resamples, n_seeds))
-    tail = (1 - confidence) / 2
-    return line, np.quantile(stats.trim_mean(per_seed[draws], 0.25, axis=1), [tail, 1 - tail], axis=0)
+    line, band = stratified_bootstrap(
+        [per_seed], lambda tasks: stats.trim_mean(tasks[0], 0.25, axis=-2), confidence, n_resamples, seed
+    )
+    return line, band if len(per_seed) > 1 else None
 
 
 def _seeds(label: str, samples: "ReturnDistribution | Sequence[ReturnDistribution | ArrayLike]") -> list[np.ndarray]:

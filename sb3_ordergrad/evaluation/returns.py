@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -19,18 +19,14 @@ from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 
 
 @contextmanager
-def _frozen_normalization(env: VecEnv) -> Iterator[None]:
-    """Stop a ``VecNormalize`` from updating its statistics and from normalizing rewards; restore both settings on exit."""
-    vec_normalize = unwrap_vec_normalize(env)
-    if vec_normalize is None:
-        yield
-        return
-    before = vec_normalize.training, vec_normalize.norm_reward
-    vec_normalize.training, vec_normalize.norm_reward = False, False
+def _restored(owner: Any, *names: str) -> Iterator[None]:
+    """Restore the attributes of ``owner`` on exit, if there is one."""
+    before = {} if owner is None else {name: getattr(owner, name) for name in names}
     try:
         yield
     finally:
-        vec_normalize.training, vec_normalize.norm_reward = before
+        for name, value in before.items():
+            setattr(owner, name, value)
 
 
 def needs_action_masks(model: PolicyPredictor, env: VecEnv) -> bool:
@@ -78,17 +74,9 @@ class EvaluatedModel:
             kwargs["action_masks"] = np.stack(self.env.env_method("action_masks"))
         return self.model.predict(observation, **kwargs)
 
-    @contextmanager
-    def restored_noise(self) -> Iterator[None]:
+    def restored_noise(self) -> AbstractContextManager[None]:
         """Restore the noise of gSDE on exit, so that a training that evaluates in a callback continues with its own."""
-        if self.noise is None:
-            yield
-            return
-        before = self.noise.exploration_mat, self.noise.exploration_matrices
-        try:
-            yield
-        finally:
-            self.noise.exploration_mat, self.noise.exploration_matrices = before
+        return _restored(self.noise, "exploration_mat", "exploration_matrices")
 
 
 def evaluate_distribution(
@@ -124,7 +112,11 @@ def evaluate_distribution(
         single_env = env
         env = DummyVecEnv([lambda: single_env])
     evaluated = EvaluatedModel(model, env)
-    with _frozen_normalization(env), evaluated.restored_noise(), th.random.fork_rng(enabled=seed is not None):
+    vec_normalize = unwrap_vec_normalize(env)
+    restored_normalization = _restored(vec_normalize, "training", "norm_reward")
+    with restored_normalization, evaluated.restored_noise(), th.random.fork_rng(enabled=seed is not None):
+        if vec_normalize is not None:
+            vec_normalize.training = vec_normalize.norm_reward = False
         if seed is not None:
             th.manual_seed(seed)
             env.seed(seed)

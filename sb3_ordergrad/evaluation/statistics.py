@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sb3_ordergrad.evaluation.argument_checks import check_options, check_returns
-from sb3_ordergrad.evaluation.intervals import Interval
+from sb3_ordergrad.evaluation.intervals import Interval, percentile_interval
 from sb3_ordergrad.lstatistics import LStatistic, rank_weights
 
 # Column of a table: (objective, sample size k); with k = None the objective of all returns
-SUMMARY: dict[str, tuple[str, int | None]] = {
+Statistics = Mapping[str, tuple[str, int | None]]
+SUMMARY: Statistics = {
     "mean": ("mean", None),
     "CVaR_0.1": ("cvar:0.1", None),
     "CVaR_0.25": ("cvar:0.25", None),
@@ -105,7 +106,7 @@ def best_of(x: ArrayLike, k: int) -> np.ndarray:
     return objective_value(x, "max", k)
 
 
-def summary_weights(n: int, statistics: Mapping[str, tuple[str, int | None]] | None = None) -> np.ndarray:
+def summary_weights(n: int, statistics: Statistics = SUMMARY) -> np.ndarray:
     """
     Weights of ``n`` sorted returns for several statistics, which then need a single sort.
 
@@ -113,20 +114,16 @@ def summary_weights(n: int, statistics: Mapping[str, tuple[str, int | None]] | N
     :param statistics: objective and sample size by name; :data:`SUMMARY` by default
     :return: shape ``(n, number of statistics)``
     """
-    statistics = SUMMARY if statistics is None else statistics
     return np.stack([objective_weights(objective, n, k) for objective, k in statistics.values()], axis=-1)
 
 
-def _seed_values(samples: Sequence[np.ndarray], statistics: Mapping[str, tuple[str, int | None]]) -> np.ndarray:
+def _seed_values(samples: Sequence[np.ndarray], statistics: Statistics) -> np.ndarray:
     """Mean over seeds of the statistics of each seed, shape ``(number of statistics,)``."""
     return np.mean([np.sort(x) @ summary_weights(len(x), statistics) for x in samples], axis=0)
 
 
 def _replicates(
-    samples: Sequence[np.ndarray],
-    seed_choices: np.ndarray,
-    statistics: Mapping[str, tuple[str, int | None]],
-    rng: np.random.Generator,
+    samples: Sequence[np.ndarray], seed_choices: np.ndarray, statistics: Statistics, rng: np.random.Generator
 ) -> np.ndarray:
     """
     Hierarchical bootstrap: resample the episodes of each resampled seed. ``seed_choices`` has the shape
@@ -144,9 +141,8 @@ def _replicates(
 
 
 def _intervals(values: np.ndarray, replicates: np.ndarray, names: Sequence[str], confidence: float) -> dict[str, Interval]:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
-    return {name: Interval(float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
+    columns = np.stack([values, *percentile_interval(replicates, confidence)]).T.tolist()
+    return {name: Interval(*column) for name, column in zip(names, columns, strict=True)}
 
 
 def _check_samples(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
@@ -157,7 +153,7 @@ def _check_samples(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
 
 def bootstrap_over_seeds(
     samples: Sequence[ArrayLike],
-    statistics: Mapping[str, tuple[str, int | None]] | None = None,
+    statistics: Statistics = SUMMARY,
     n_resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -178,7 +174,6 @@ def bootstrap_over_seeds(
     :raises ValueError: if there is no seed, a sample is not finite or smaller than a statistic needs, or an option is out of
         range
     """
-    statistics = SUMMARY if statistics is None else statistics
     check_options(confidence, n_resamples)
     arrays = _check_samples(samples)
     rng = np.random.default_rng(seed)
@@ -190,7 +185,7 @@ def bootstrap_over_seeds(
 def bootstrap_difference(
     samples: Mapping[int, ArrayLike],
     reference: Mapping[int, ArrayLike],
-    statistics: Mapping[str, tuple[str, int | None]] | None = None,
+    statistics: Statistics = SUMMARY,
     n_resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -210,7 +205,6 @@ def bootstrap_difference(
     :return: an :class:`Interval` for each statistic
     :raises ValueError: as :func:`bootstrap_over_seeds`
     """
-    statistics = SUMMARY if statistics is None else statistics
     check_options(confidence, n_resamples)
     common = sorted(set(samples) & set(reference))
     left = _check_samples([samples[s] for s in common or sorted(samples)])

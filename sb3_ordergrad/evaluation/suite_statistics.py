@@ -8,12 +8,13 @@ the tasks may have different numbers of seeds; every task has the same weight.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sb3_ordergrad.evaluation.argument_checks import check_options, check_returns
-from sb3_ordergrad.evaluation.intervals import Interval
+from sb3_ordergrad.evaluation.intervals import Interval, percentile_interval
 
 # Method -> task -> normalized score of each seed, shape (n_seeds,)
 SuiteScores = Mapping[str, Mapping[str, ArrayLike]]
@@ -50,7 +51,7 @@ def interquartile_means(
     :raises ValueError: if the methods have different tasks, a score is not finite, or an option is out of range
     """
     return {
-        method: Interval(*map(float, _bootstrap(tasks, _interquartile_mean, confidence, n_resamples, seed)))
+        method: _interval(tasks, _interquartile_mean, confidence, n_resamples, seed)
         for method, tasks in _check_scores(scores).items()
     }
 
@@ -74,11 +75,10 @@ def performance_profiles(
     def profile(tasks: Sequence[np.ndarray]) -> np.ndarray:
         return np.mean([(x[..., np.newaxis] > thresholds).mean(axis=-2) for x in tasks], axis=0)
 
-    profiles = {}
-    for method, tasks in _check_scores(scores).items():
-        value, low, high = _bootstrap(tasks, profile, confidence, n_resamples, seed)
-        profiles[method] = value, np.stack([low, high])
-    return profiles
+    return {
+        method: stratified_bootstrap(tasks, profile, confidence, n_resamples, seed)
+        for method, tasks in _check_scores(scores).items()
+    }
 
 
 def probability_of_improvement(
@@ -107,7 +107,7 @@ def probability_of_improvement(
         return np.mean([((x > y) + 0.5 * (x == y)).mean(axis=(-2, -1)) for x, y in pairs], axis=0)
 
     return {
-        other: Interval(*map(float, _bootstrap(arrays[method] + tasks, improvement, confidence, n_resamples, seed)))
+        other: _interval(arrays[method] + tasks, improvement, confidence, n_resamples, seed)
         for other, tasks in arrays.items()
         if other != method
     }
@@ -146,13 +146,16 @@ def _interquartile_mean(tasks: Sequence[np.ndarray]) -> np.ndarray:
     return np.sum(np.take_along_axis(scores, order, axis=-1) * kept, axis=-1) / (n_scores - 2 * n_cut)
 
 
-def _bootstrap(
+def stratified_bootstrap(
     tasks: Sequence[np.ndarray], statistic: _Statistic, confidence: float, n_resamples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Estimate, lower and upper end of the statistic, by resampling the seeds of each task."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate of the statistic, and lower and upper end along the first axis, by resampling the seeds of each task."""
     check_options(confidence, n_resamples)
     rng = np.random.default_rng(seed)
     replicates = statistic([rng.choice(x, size=(n_resamples, len(x))) for x in tasks])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
-    return statistic(tasks), low, high
+    return statistic(tasks), percentile_interval(replicates, confidence)
+
+
+def _interval(*arguments: Any) -> Interval:
+    value, (low, high) = stratified_bootstrap(*arguments)
+    return Interval(float(value), float(low), float(high))

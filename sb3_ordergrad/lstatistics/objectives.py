@@ -46,7 +46,7 @@ class _Atom:
         try:
             return preset.weights(n, *self.arguments)
         except ValueError as error:
-            raise ValueError(f"objective {text}: {error}; a valid spelling is {_example(preset)!r}") from None
+            raise ValueError(f"objective {text}: {error}; a valid spelling is {preset.spelling!r}") from None
 
 
 class Objective:
@@ -282,7 +282,7 @@ def _read_atom(term: grammar.Term, text: str) -> _Atom:
     if len(arguments) != len(preset.parameters):
         raise ValueError(
             f"objective {text!r}: {term.name} takes {len(preset.parameters)} parameter(s), got {len(arguments)}; "
-            f"a valid spelling is {_example(preset)!r}"
+            f"a valid spelling is {preset.spelling!r}"
         )
     for index, parameter in enumerate(preset.parameters):
         try:
@@ -331,21 +331,17 @@ def _reject(preset: Preset, arguments: list[Argument], index: int, text: str, n:
     elif isinstance(parameter, Level) and parameter.limit and not isinstance(value, str):
         closest = parameter.limit
     else:
-        closest = _example(preset)
+        closest = preset.spelling
     raise ValueError(
         f"objective {text}: {parameter.symbol} = {value} of {preset.name} must be {parameter.range(n)}; "
         f"closest valid spelling: {closest!r}"
     )
 
 
-def _example(preset: Preset) -> str:
-    return preset.example or preset.name
-
-
 def _closest(text: str) -> str:
     """A sentence that names the closest valid spelling of a preset."""
-    spellings = {name.replace("_", ""): _example(preset) for name, preset in PRESETS.items()}
-    spellings |= {alias: _example(PRESETS[name]) for alias, (name, _) in ALIASES.items()}
+    spellings = {name.replace("_", ""): preset.spelling for name, preset in PRESETS.items()}
+    spellings |= {alias: PRESETS[name].spelling for alias, (name, _) in ALIASES.items()}
     plain = "".join(character for character in text.lower() if character.isalpha())
     match = difflib.get_close_matches(plain, spellings, n=1, cutoff=0.5)
     if match:

@@ -82,7 +82,7 @@ class Preset:
     :param name: canonical name
     :param weights: function of the number of ranks and the arguments that gives the weights, shape ``(n,)``
     :param parameters: what the numbers behind the colons may be
-    :param example: a valid spelling
+    :param example: valid arguments, the text behind the first colon
     :param options: words allowed as a last, optional argument (plotting positions)
     :param min_k: the smallest number of ranks for which the preset is defined
     :param has_levels: the single parameter is a level that annealing may interpolate
@@ -98,6 +98,11 @@ class Preset:
     min_k: int = 1
     has_levels: bool = False
     counted_from: str = "nearer"
+
+    @property
+    def spelling(self) -> str:
+        """A valid spelling."""
+        return f"{self.name}:{self.example}" if self.example else self.name
 
 
 def _mean_of(n: int, start: int, stop: int) -> np.ndarray:
@@ -210,6 +215,7 @@ def _top(weights: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 _METHODS = tuple(PLOTTING_POSITIONS)
 _Q, _LOW, _HIGH = Level(), Level("lo"), Level("hi")
+_Q_OR_MIN, _Q_OR_MAX = Level("q", "min"), Level("q", "max")
 
 PRESETS = {
     preset.name: preset
@@ -218,49 +224,25 @@ PRESETS = {
         Preset("max", lambda n: rank(n, 1), counted_from="highest"),
         Preset("min", lambda n: rank(n, n), counted_from="lowest"),
         Preset("median", lambda n: quantile(n, 0.5)),
-        Preset("cvar", cvar, (Level("q", "min"),), "cvar:0.25", has_levels=True, counted_from="lowest"),
-        Preset("upper_cvar", _top(cvar), (Level("q", "max"),), "upper_cvar:0.25", has_levels=True, counted_from="highest"),
-        Preset("quantile", quantile, (_Q,), "quantile:0.25", _METHODS, has_levels=True),
-        Preset("top_quantile", _top(quantile), (_Q,), "top_quantile:0.25", _METHODS, has_levels=True),
-        Preset("harrell_davis", harrell_davis, (_Q,), "harrell_davis:0.25", has_levels=True),
-        Preset("rank", rank, (Count("r"),), "rank:1", counted_from="highest"),
-        Preset("top", lambda n, m: _mean_of(n, n - m, n), (Count(),), "top:2", counted_from="highest"),
-        Preset("bottom", lambda n, m: _mean_of(n, 0, m), (Count(),), "bottom:2", counted_from="lowest"),
-        Preset("top_bottom", top_bottom, (Count(),), "top_bottom:2"),
-        Preset(
-            "lower_tail_mean",
-            lambda n, q: _mean_of(n, 0, _ceil(n, q)),
-            (Level("q", "min"),),
-            "lower_tail_mean:0.25",
-            counted_from="lowest",
-        ),
-        Preset(
-            "upper_tail_mean",
-            lambda n, q: _mean_of(n, n - _ceil(n, q), n),
-            (Level("q", "max"),),
-            "upper_tail_mean:0.25",
-            counted_from="highest",
-        ),
-        Preset(
-            "range_lower_tail_mean",
-            range_lower_tail_mean,
-            (_LOW, _HIGH),
-            "range_lower_tail_mean:0.25:0.5",
-            counted_from="lowest",
-        ),
-        Preset(
-            "range_upper_tail_mean",
-            _top(range_lower_tail_mean),
-            (_LOW, _HIGH),
-            "range_upper_tail_mean:0.25:0.5",
-            counted_from="highest",
-        ),
-        Preset("trimmed", lambda n, m: _mean_of(n, m, n - m), (Count("m", 0, half=True),), "trimmed:1"),
-        Preset("trimmed_mean", trimmed_mean, (_LOW, _HIGH), "trimmed_mean:0.1:0.1"),
-        Preset("winsorized", winsorized, (Count("m", 0, half=True),), "winsorized:1"),
+        Preset("cvar", cvar, (_Q_OR_MIN,), "0.25", has_levels=True, counted_from="lowest"),
+        Preset("upper_cvar", _top(cvar), (_Q_OR_MAX,), "0.25", has_levels=True, counted_from="highest"),
+        Preset("quantile", quantile, (_Q,), "0.25", _METHODS, has_levels=True),
+        Preset("top_quantile", _top(quantile), (_Q,), "0.25", _METHODS, has_levels=True),
+        Preset("harrell_davis", harrell_davis, (_Q,), "0.25", has_levels=True),
+        Preset("rank", rank, (Count("r"),), "1", counted_from="highest"),
+        Preset("top", lambda n, m: _mean_of(n, n - m, n), (Count(),), "2", counted_from="highest"),
+        Preset("bottom", lambda n, m: _mean_of(n, 0, m), (Count(),), "2", counted_from="lowest"),
+        Preset("top_bottom", top_bottom, (Count(),), "2"),
+        Preset("lower_tail_mean", lambda n, q: _mean_of(n, 0, _ceil(n, q)), (_Q_OR_MIN,), "0.25", counted_from="lowest"),
+        Preset("upper_tail_mean", lambda n, q: _mean_of(n, n - _ceil(n, q), n), (_Q_OR_MAX,), "0.25", counted_from="highest"),
+        Preset("range_lower_tail_mean", range_lower_tail_mean, (_LOW, _HIGH), "0.25:0.5", counted_from="lowest"),
+        Preset("range_upper_tail_mean", _top(range_lower_tail_mean), (_LOW, _HIGH), "0.25:0.5", counted_from="highest"),
+        Preset("trimmed", lambda n, m: _mean_of(n, m, n - m), (Count("m", 0, half=True),), "1"),
+        Preset("trimmed_mean", trimmed_mean, (_LOW, _HIGH), "0.1:0.1"),
+        Preset("winsorized", winsorized, (Count("m", 0, half=True),), "1"),
         Preset("gini", lambda n: 2.0 * lmoment(n, 2), min_k=2, counted_from="either"),
-        Preset("lmoment", lmoment, (Count("r"),), "lmoment:2", counted_from="either"),
-        Preset("weights", weight_vector, (), "weights:0.5,0.5"),
+        Preset("lmoment", lmoment, (Count("r"),), "2", counted_from="either"),
+        Preset("weights", weight_vector, (), "0.5,0.5"),
     )
 }
 

@@ -66,22 +66,9 @@ def train() -> None:
     rl_zoo3.train.train()
 
 
-def enjoy() -> None:
-    """RL Zoo's ``enjoy``, then statistics of its episodes."""
-    from sb3_ordergrad.zoo.enjoy import enjoy_with_statistics
-
-    enjoy_with_statistics()
-
-
-def benchmark() -> None:
-    """RL Zoo's ``benchmark`` with more columns."""
-    from sb3_ordergrad.zoo.benchmark import benchmark
-
-    benchmark()
-
-
-def _plot(name: str) -> Callable[[], None]:
-    return lambda: getattr(importlib.import_module("rl_zoo3.plots"), name)()
+def _imported(module: str, function: str) -> Callable[[], object]:
+    """Import the function when it is called: plots need packages that training does not."""
+    return lambda: getattr(importlib.import_module(module), function)()
 
 
 def _script(name: str) -> Callable[[], object]:
@@ -90,11 +77,11 @@ def _script(name: str) -> Callable[[], object]:
 
 COMMANDS: dict[str, Callable[[], object]] = {
     "train": train,
-    "enjoy": enjoy,
-    "plot_train": _plot("plot_train"),
-    "all_plots": _plot("all_plots"),
-    "plot_from_file": _plot("plot_from_file"),
-    "benchmark": benchmark,
+    "enjoy": _imported("sb3_ordergrad.zoo.enjoy", "enjoy_with_statistics"),
+    "plot_train": _imported("rl_zoo3.plots", "plot_train"),
+    "all_plots": _imported("rl_zoo3.plots", "all_plots"),
+    "plot_from_file": _imported("rl_zoo3.plots", "plot_from_file"),
+    "benchmark": _imported("sb3_ordergrad.zoo.benchmark", "benchmark"),
     "record_video": _script("record_video"),
     "push_to_hub": _script("push_to_hub"),
 }

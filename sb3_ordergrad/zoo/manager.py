@@ -54,13 +54,7 @@ def parse_hyperparams(hyperparams: dict[str, Any]) -> dict[str, Any]:
 
 
 class ObjectiveTrialCallback(TrialEvalCallback, ObjectiveEvalCallback):
-    """
-    RL Zoo's callback for tuning that reports an objective of the evaluation episodes instead of their mean.
-
-    :param args: as in RL Zoo's callback
-    :param objective: e.g. ``"cvar:0.25"``
-    :param kwargs: as in RL Zoo's callback
-    """
+    """RL Zoo's callback for tuning that reports an objective of the evaluation episodes, not their mean."""
 
     def __init__(self, *args: Any, objective: str, **kwargs: Any):
         super().__init__(*args, **kwargs)

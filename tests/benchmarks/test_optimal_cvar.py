@@ -19,11 +19,7 @@ def solver() -> ModuleType:
 
 
 def random_model(seed: int, same_for_outcomes: bool = False) -> FiniteModel:
-    """
-    :param seed: of the tables
-    :param same_for_outcomes: whether the reward of a step but the last is that of its action
-    :return: three steps, three states and a terminal one, two actions, two outcomes, rewards in -2..2
-    """
+    """Three steps, three states and a terminal one, two actions, two outcomes, rewards in -2..2."""
     rng = np.random.default_rng(seed)
     shape = (4, 2, 2)
     rewards = rng.integers(-2, 3, size=(4, 2, 1) if same_for_outcomes else shape).astype(float)

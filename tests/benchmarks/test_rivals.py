@@ -31,13 +31,7 @@ SCRIPT = [1.0, 2.0, 1.0, -2.0, 3.0, 4.0, 5.0, 0.0]
 
 
 def trained(rival: type[PPO], env: Any = None, steps: int = 8, **kwargs: Any) -> tuple[Any, RolloutLog]:
-    """
-    :param rival: class
-    :param env: environment; ``None``: the script above, with the last episode cut by the rollout
-    :param steps: of training
-    :param kwargs: of the rival
-    :return: the model and what it saw in each rollout
-    """
+    """The model and what it saw in each rollout."""
     log = RolloutLog()
     env = env or ToyEnv(rewards=SCRIPT, lengths=(2, 2, 2, 9))
     return rival("MlpPolicy", env, **small(PPO, **kwargs)).learn(steps, callback=log), log

@@ -29,12 +29,7 @@ MUST_CHOOSE = {
 
 
 def tiny_run(method: str, env_id: str = "AmericanPut-v0", **other: Any) -> Any:
-    """
-    :param method: of the suite
-    :param env_id: task
-    :param other: fields of the run
-    :return: a run of seconds
-    """
+    """A run of seconds."""
     task = TASKS[env_id]
     changes = {"n_envs": 4, "n_steps": 20, "batch_size": 80} if method not in ("a2c", "sac", "sac-certain") else {}
     small = {"steps": 400, "episodes": 20, "eval_episodes": 10}

@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from sb3_ordergrad.compare import algorithms, cli, settings
+from sb3_ordergrad.compare import algorithms, command, settings
 from sb3_ordergrad.compare.algorithms import ALGOS, objectives_by_algorithm, params_by_algorithm
 from sb3_ordergrad.compare.run import run_one
 from sb3_ordergrad.compare.run_folder import RunFolder
@@ -121,7 +121,7 @@ def test_command_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[s
     out = tmp_path / "out"
     options = ["--algos", "orderppo", "sac", "--objectives", "mean", "cvar:0.5", "--env", "Pendulum-v1", "--n-jobs", "1"]
     options += ["--seeds", "1", "--eval-episodes", "8", "--conf-dir", str(tmp_path), "--out", str(out)]
-    assert cli.main([*options, "--params", "orderppo.k:2", "gamma:0.9"]) == 0
+    assert command.main([*options, "--params", "orderppo.k:2", "gamma:0.9"]) == 0
     assert "3 runs of 64 to 120 steps on Pendulum-v1" in capsys.readouterr().out
     with (out / "table.csv").open() as file:
         rows = [(row["algorithm"], row["objective"]) for row in csv.DictReader(file)]

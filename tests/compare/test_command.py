@@ -17,7 +17,7 @@ import pytest
 
 from sb3_ordergrad.common import files
 from sb3_ordergrad.common.extras import install_hint
-from sb3_ordergrad.compare import child, cli, lock, report
+from sb3_ordergrad.compare import child, command, lock, report
 from sb3_ordergrad.compare.run import run_one
 from sb3_ordergrad.compare.spec import RunSpec
 
@@ -53,7 +53,7 @@ def test_runs_of_earlier_versions_are_found_again(conf_dir: Path, tmp_path: Path
     """Version 0.1.0 gave their folders these names."""
 
     def names(*options: str) -> list[str]:
-        specs = cli.plan(cli.make_parser().parse_args(arguments(conf_dir, tmp_path, "--seeds", "1", *options)))
+        specs = command.plan(command.make_parser().parse_args(arguments(conf_dir, tmp_path, "--seeds", "1", *options)))
         return [spec.folder.name for spec in specs]
 
     assert names() == ["orderppo-CartPole-v1-mean-s0-304467b6", "orderppo-CartPole-v1-cvar_0.25-s0-973c227a"]
@@ -80,7 +80,7 @@ def test_replacing_never_leaves_half_a_file(tmp_path: Path) -> None:
 def test_command_end_to_end(conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     options = arguments(conf_dir, out, "--seeds", "2", "--algos", "orderppo", "ordera2c", "--steps", "512")
-    assert cli.main(options) == 0
+    assert command.main(options) == 0
     text = capsys.readouterr().out
     assert "8 runs of 512 steps on CartPole-v1, 0 already done" in text
     table = (out / "table.md").read_text()
@@ -113,9 +113,9 @@ def test_command_end_to_end(conf_dir: Path, tmp_path: Path, capsys: pytest.Captu
 
     # The same command again trains nothing; one seed more trains that seed alone
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/model.zip")}
-    assert cli.main(options) == 0
+    assert command.main(options) == 0
     assert "8 already done" in capsys.readouterr().out
-    assert cli.main([*options, "--seeds", "3"]) == 0
+    assert command.main([*options, "--seeds", "3"]) == 0
     assert "12 runs of 512 steps on CartPole-v1, 8 already done" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert len(list(out.glob("runs/*/done.json"))) == 12
@@ -123,7 +123,7 @@ def test_command_end_to_end(conf_dir: Path, tmp_path: Path, capsys: pytest.Captu
 
 def test_plan_takes_the_plain_algorithms_settings_for_the_mean(conf_dir: Path, tmp_path: Path) -> None:
     options = arguments(conf_dir, tmp_path, "--params", "gamma:1.0", "--return-to-date", "yes", "--seed-list", "5", "7", "5")
-    specs = cli.plan(cli.make_parser().parse_args(options))
+    specs = command.plan(command.make_parser().parse_args(options))
     assert [(spec.seed, spec.objective) for spec in specs] == [(5, "mean"), (5, "cvar:0.25"), (7, "mean"), (7, "cvar:0.25")]
     assert "k" not in specs[0].settings and specs[1].settings["k"] == 4
     for spec in specs:
@@ -197,7 +197,7 @@ def test_bad_input_is_refused_before_training(
         gym.registry, "LacksDependency-v0", gym.envs.registration.EnvSpec("LacksDependency-v0", lacks_dependency)
     )
     with pytest.raises(SystemExit) as error:
-        cli.main(arguments(conf_dir, tmp_path / "out", *options))
+        command.main(arguments(conf_dir, tmp_path / "out", *options))
     assert error.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -211,7 +211,7 @@ def test_files_of_others_are_not_overwritten(
     if manifest is not None:
         (tmp_path / "compare.json").write_text(manifest)
     with pytest.raises(SystemExit) as error:
-        cli.main(arguments(conf_dir, tmp_path))
+        command.main(arguments(conf_dir, tmp_path))
     assert error.value.code == 2
     names = "returns.csv" if manifest is None else "returns.csv, compare.json"
     assert f"contains {names}, which this command did not write" in capsys.readouterr().err
@@ -229,7 +229,7 @@ def test_folder_that_cannot_be_written(
         (out / obstacle).parent.mkdir(parents=True, exist_ok=True)
         (out / obstacle).write_text("a file")
     with pytest.raises(SystemExit) as error:
-        cli.main(arguments(conf_dir, out))
+        command.main(arguments(conf_dir, out))
     assert error.value.code == 2
     assert f"--out {out} cannot be written" in capsys.readouterr().err
 
@@ -243,7 +243,7 @@ def test_a_second_command_in_the_same_folder_is_refused(
         process = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
         with pytest.raises(SystemExit) as error:
-            cli.main(arguments(conf_dir, tmp_path))
+            command.main(arguments(conf_dir, tmp_path))
     finally:
         process.kill()
         process.wait()
@@ -259,8 +259,8 @@ def test_interrupt_before_the_first_run(
     def interrupt(spec: RunSpec) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "make_model", interrupt)
-    assert cli.main(arguments(conf_dir, tmp_path)) == 130
+    monkeypatch.setattr(command, "make_model", interrupt)
+    assert command.main(arguments(conf_dir, tmp_path)) == 130
     assert "Interrupted before the first run." in capsys.readouterr().out
 
 
@@ -270,7 +270,7 @@ def test_missing_matplotlib_is_told_before_training(
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
     with pytest.raises(SystemExit):
-        cli.main(arguments(conf_dir, tmp_path / "out"))
+        command.main(arguments(conf_dir, tmp_path / "out"))
     assert install_hint("plots") in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -294,7 +294,7 @@ def test_damaged_runs_are_repeated_and_failures_are_told(
     with monkeypatch.context() as patch:
         patch.setattr(child, "run_one", fail_once)
         patch.setattr(report.Report, "write", full_disk)
-        assert cli.main(options) == 1
+        assert command.main(options) == 1
     captured = capsys.readouterr()
     assert "NaN reward" in captured.err and "orderppo-CartPole-v1-mean-s0" in captured.err
     assert f"The report could not be written to {out}: [Errno 28] No space left on device" in captured.err
@@ -304,7 +304,7 @@ def test_damaged_runs_are_repeated_and_failures_are_told(
     # A failed run and a damaged one are repeated, files of killed writers are removed
     next(out.glob("runs/*mean-s1*/vecnormalize.pkl")).unlink()
     (out / ".table-1.tmp.md").write_text("half")
-    assert cli.main(options) == 0
+    assert command.main(options) == 0
     assert "4 runs of 128 steps on CartPole-v1, 2 already done" in capsys.readouterr().out
     assert (out / "table.md").exists() and len(list(out.glob("runs/*/vecnormalize.pkl"))) == 4
     assert [path.name for path in out.glob(".*")] == [".compare.lock"]

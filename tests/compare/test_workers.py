@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sb3_ordergrad.common.extras import install_hint
-from sb3_ordergrad.compare import backends, child, cli, execute
+from sb3_ordergrad.compare import backends, child, command, execute
 from sb3_ordergrad.compare.run_folder import RunFolder
 from sb3_ordergrad.compare.spec import RunSpec
 
@@ -115,10 +115,10 @@ def test_command_on_a_cluster(scheduler: str, tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "ppo.yml").write_text("default:\n  n_timesteps: 32\n  n_steps: 16\n  batch_size: 16\n")
     options = ["--algos", "ppo", "--env", "CartPole-v1", "--seeds", "1", "--conf-dir", str(tmp_path), "--eval-episodes", "8"]
     options += ["--out", str(tmp_path / "out"), "--backend", "dask", "--scheduler", scheduler]
-    assert cli.main(options) == 0
+    assert command.main(options) == 0
     assert "1 runs of 32 steps on CartPole-v1, 0 already done" in capsys.readouterr().out
     assert len(list((tmp_path / "out").glob("runs/*/done.json"))) == 1
-    assert cli.main(options) == 0
+    assert command.main(options) == 0
     assert "1 already done" in capsys.readouterr().out
 
 
@@ -137,7 +137,7 @@ def test_folder_that_workers_do_not_see(scheduler: str, tmp_path: Path) -> None:
 )
 def test_bad_options(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["--out", str(tmp_path / "out"), *options])
+        command.main(["--out", str(tmp_path / "out"), *options])
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -14,11 +14,6 @@ from sb3_ordergrad.envs.betting_game import BettingGameEnv
 
 
 def game_at(purse: float, win_probability: float) -> BettingGameEnv:
-    """
-    :param purse: to put there
-    :param win_probability: 0 or 1 decides the rounds
-    :return: a game that was reset
-    """
     env = BettingGameEnv(win_probability=win_probability)
     env.reset(seed=0)
     env.purse = purse
@@ -152,12 +147,7 @@ def solution() -> ModuleType:
 
 
 def luck_of_64(env: BettingGameEnv, solution: ModuleType, policy: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """
-    :param env: a betting game
-    :param solution: the benchmark
-    :param policy: action for each purse before each round
-    :return: returns of all 64 sequences of won and lost bets, and their probabilities
-    """
+    """Returns of all 64 sequences of won and lost bets, and their probabilities."""
     game, p = solution.build_game(env), env.win_probability
     returns, probabilities = np.zeros(64), np.ones(64)
     for i, luck in enumerate(product([True, False], repeat=6)):

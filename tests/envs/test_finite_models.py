@@ -14,11 +14,7 @@ N_EPISODES = 5000
 
 
 def moments(model: FiniteModel, actions: np.ndarray) -> tuple[float, float]:
-    """
-    :param model: tables
-    :param actions: one for each state, ``(S,)``
-    :return: mean and mean square of the return, exactly
-    """
+    """Mean and mean square of the return, exactly."""
     states = np.arange(len(actions))
     probabilities, next_states = model.probabilities[states, actions], model.next_states[states, actions]
     mean, square = np.zeros(len(states)), np.zeros(len(states))

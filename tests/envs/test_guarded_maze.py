@@ -13,12 +13,7 @@ UP, DOWN, LEFT, RIGHT = range(4)  # -x, +x, -y, +y
 
 
 def maze_at(x: float, y: float, **kwargs: Any) -> GuardedMazeEnv:
-    """
-    :param x: row coordinate
-    :param y: column coordinate
-    :param kwargs: parameters of the maze; no noise unless given
-    :return: a maze that was reset and whose agent was put there
-    """
+    """A maze that was reset and whose agent was put there."""
     env = GuardedMazeEnv(**{"action_noise": 0.0, **kwargs})
     env.reset(seed=0)
     env.x, env.y = x, y

@@ -21,11 +21,7 @@ NOISY_REGIONS = {
 
 
 def fly(env: gym.Env, action: int) -> tuple[float, float, np.ndarray, dict[str, Any]]:
-    """
-    :param env: a lander, after a reset
-    :param action: of every step
-    :return: sum of the rewards, last reward, last observation and last info
-    """
+    """Sum of the rewards, last reward, last observation and last info."""
     total, done = 0.0, False
     while not done:
         observation, reward, done, _, info = env.step(action)

@@ -61,12 +61,7 @@ def test_checkers_pass_without_warnings(env_id: str) -> None:
 
 
 def trajectory(env: gym.Env, seed: int, n_steps: int = 300) -> np.ndarray:
-    """
-    :param env: environment
-    :param seed: of the first reset; the actions are always the same
-    :param n_steps: number of steps
-    :return: observations, rewards and ends, one row a step; episodes follow each other
-    """
+    """Observations, rewards and ends, one row a step; episodes follow each other."""
     observation, _ = env.reset(seed=seed)
     env.action_space.seed(0)
     rows = []

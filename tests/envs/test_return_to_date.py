@@ -45,12 +45,7 @@ class CountingEnv(gym.Env):
 
 
 def flat_env(length: int = 1000, dtype: Any = np.float32, **kwargs: Any) -> gym.Env:
-    """
-    :param length: steps until the environment ends by itself; the time limit is HORIZON
-    :param dtype: of the flat Box
-    :param kwargs: for ReturnToDate
-    :return: a wrapped environment with flat observations of two numbers
-    """
+    """A wrapped environment with flat observations of two numbers."""
     env = CountingEnv(spaces.Box(0, 1, shape=(2,), dtype=dtype), length)
     return ReturnToDate(gym.wrappers.TimeLimit(env, HORIZON), **kwargs)
 

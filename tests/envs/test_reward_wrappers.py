@@ -57,12 +57,7 @@ def point_env(wrap: Wrap, as_dict: bool = False, horizon: int = 8) -> gym.Env:
 
 
 def disturbances(wrap: Wrap, place: float, n: int = N) -> np.ndarray:
-    """
-    :param wrap: puts a wrapper around an environment that pays 1 a step
-    :param place: speed and position of every step
-    :param n: number of steps
-    :return: what was added to the rewards, ``(n,)``
-    """
+    """What was added to the rewards, ``(n,)``."""
     env = wrap(PointEnv())
     env.reset(seed=0)
     action = np.array([place])
@@ -112,12 +107,7 @@ def test_infos_tell_what_happened() -> None:
 
 
 def rewards_and_observations(wrap: Wrap, seed: int, place: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """
-    :param wrap: puts wrappers around an environment
-    :param seed: of the first reset
-    :param place: speed and position of every step
-    :return: rewards of five episodes, and the observations of their resets
-    """
+    """Rewards of five episodes, and the observations of their resets."""
     env = point_env(wrap)
     rewards, starts = [], []
     for episode in range(5):

@@ -33,15 +33,7 @@ def within_four_standard_errors(events: int, n: int, probability: float) -> bool
 
 
 def force(monkeypatch: pytest.MonkeyPatch, env: Any, speed: float, angle: float, reward: float = 1.5) -> None:
-    """
-    Replace the physics: every step of the plain robot leaves it at this speed and angle and pays this reward.
-
-    :param monkeypatch: undoes it
-    :param env: a robot with a risk, already reset
-    :param speed: in m/s
-    :param angle: of the torso, in rad
-    :param reward: of the plain robot's step
-    """
+    """Replace the physics: every step of the plain robot leaves it at this speed and angle and pays this reward."""
     robot = next(cls for cls in type(env).__mro__ if cls.__module__.startswith("gymnasium."))
     position = env.init_qpos.copy()
     position[2] = angle
@@ -119,12 +111,7 @@ def test_tilt_counts_to_both_sides_while_healthy(monkeypatch: pytest.MonkeyPatch
 
 
 def run_pair(env: gym.Env, plain: gym.Env, n_steps: int) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]], np.ndarray]:
-    """
-    :param env: a robot with a risk
-    :param plain: the robot without it
-    :param n_steps: number of steps
-    :return: rewards there, rewards of the plain robot on the same states and actions, infos, terminations of both, ``(n, 2)``
-    """
+    """Rewards there, rewards of the plain robot on the same states and actions, infos, terminations of both, ``(n, 2)``."""
     plain_robot: Any = plain.unwrapped
     robot: Any = env.unwrapped
     env.reset(seed=0)

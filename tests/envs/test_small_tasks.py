@@ -15,11 +15,7 @@ NOTHING, ADD, REMOVE = range(3)
 
 
 def make(env_id: str, **kwargs: Any) -> Any:
-    """
-    :param env_id: a registered task
-    :param kwargs: of its constructor
-    :return: the task without wrappers, after a reset
-    """
+    """The task without wrappers, after a reset."""
     env = gym.make(env_id, **kwargs).unwrapped
     env.reset(seed=0)
     return env

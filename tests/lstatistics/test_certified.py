@@ -23,11 +23,7 @@ def random_groups(n_groups: int, n: int, d: int, seed: int = 0) -> tuple[th.Tens
 def attack(
     statistic: LStatistic, rewards: th.Tensor, features: th.Tensor, radii: th.Tensor, n_steps: int, seed: int = 0
 ) -> th.Tensor:
-    """
-    Projected gradient descent on every advantage, from a random change of the head, among those of length ``radii``.
-
-    :return: whether the sign of each advantage flipped, shape ``(groups, N)``
-    """
+    """Projected gradient descent on every advantage, from a random change of the head, among those of length ``radii``."""
     n = rewards.shape[-1]
     advantages = statistic.advantages(rewards)
     change = th.randn(*radii.shape, features.shape[-1], generator=th.Generator().manual_seed(seed), dtype=th.float64)

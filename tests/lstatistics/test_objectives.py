@@ -158,7 +158,7 @@ def test_gini_is_the_mean_difference_of_pairs(n: int) -> None:
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("gini", "lmoment", "weights")])
 def test_locations_sum_to_one(name: str) -> None:
     for n in (4, 7, 25):
-        assert rank_weights(PRESETS[name].example or name, n).sum() == pytest.approx(1.0, abs=1e-13)
+        assert rank_weights(PRESETS[name].spelling, n).sum() == pytest.approx(1.0, abs=1e-13)
 
 
 @pytest.mark.parametrize(("q", "k", "m"), [(0.07, 100, 7), (0.57, 100, 57), (0.29, 100, 29), (0.1, 3000, 300)])

@@ -44,12 +44,6 @@ REPORT_SECONDS = 20.0
 
 
 def run_batch(name: str, seed: int, numbers: Sequence[int]) -> Result:
-    """
-    :param name: key of ``PARTS``
-    :param seed: seed of the attack
-    :param numbers: numbers of the cases
-    :return: their result
-    """
     result = Result()
     for number in numbers:
         result.add(run_case(PARTS[name], seed, number))
@@ -62,14 +56,6 @@ def n_crash_points() -> int:
 
 
 def run_part(pool: Executor, name: str, seed: int, numbers: Sequence[int], batch: int) -> Result:
-    """
-    :param pool: processes
-    :param name: key of ``PARTS``
-    :param seed: seed of the attack
-    :param numbers: numbers of the cases
-    :param batch: cases that a process does between two reports
-    :return: the result
-    """
     result = Result()
     start = next_report = time.monotonic()
     batches = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
@@ -87,10 +73,7 @@ def run_part(pool: Executor, name: str, seed: int, numbers: Sequence[int], batch
 
 
 def table(results: dict[str, Result]) -> str:
-    """
-    :param results: results by part
-    :return: the counts in Markdown
-    """
+    """The counts in Markdown."""
     columns = ("tried", "passed", "refused", "still valid", "kills", "failed")
     lines = [f"| part | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for name, result in results.items():
@@ -132,10 +115,6 @@ def _find(case: str) -> tuple[Part, int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """
-    :param argv: the options; those of the process if ``None``
-    :return: exit status
-    """
     args = make_parser().parse_args(argv)
     if args.case:
         part, number = _find(args.case)

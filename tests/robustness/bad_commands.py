@@ -250,11 +250,7 @@ def _inside(folder: Path) -> Any:
 
 
 def run(command: BadCommand, folder: Path) -> tuple[Any, str]:
-    """
-    :param command: the command
-    :param folder: an empty folder
-    :return: exit status, and what it said on standard error
-    """
+    """Exit status, and what it said on standard error."""
     _write(folder, command)
     errors = io.StringIO()
     with _inside(folder), contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
@@ -267,11 +263,7 @@ def run(command: BadCommand, folder: Path) -> tuple[Any, str]:
 
 
 def run_in_a_process(command: BadCommand, folder: Path) -> tuple[int, str]:
-    """
-    :param command: the command
-    :param folder: an empty folder
-    :return: exit status, and what it said on standard error
-    """
+    """Exit status, and what it said on standard error."""
     _write(folder, command)
     is_example = command.program not in ("compare", "zoo")
     program = [str(EXAMPLES / f"{command.program}.py")] if is_example else ["-m", f"sb3_ordergrad.{command.program}"]
@@ -283,12 +275,6 @@ def run_in_a_process(command: BadCommand, folder: Path) -> tuple[int, str]:
 
 
 def check(seed: int, number: int) -> dict[str, int]:
-    """
-    :param seed: not used: these commands are not random
-    :param number: number of the command; the first follow the last
-    :return: the count
-    :raises Exception: if the command is not refused as it should
-    """
     number %= len(COMMANDS)
     command = COMMANDS[number]
     with tempfile.TemporaryDirectory() as name:
@@ -305,11 +291,6 @@ def check(seed: int, number: int) -> dict[str, int]:
 
 
 def describe(seed: int, number: int) -> str:
-    """
-    :param seed: not used
-    :param number: number of the command
-    :return: the command
-    """
     return str(COMMANDS[number % len(COMMANDS)])[:400]
 
 

@@ -15,10 +15,7 @@ TIME_COLUMNS = ("time/time_elapsed", "time/fps")
 
 
 def write_settings(folder: Path) -> Path:
-    """
-    :param folder: an existing folder
-    :return: a folder of YAML files in it
-    """
+    """A folder of YAML files in it."""
     settings = folder / "settings"
     settings.mkdir(exist_ok=True)
     (settings / "ppo.yml").write_text(YAML)
@@ -27,11 +24,7 @@ def write_settings(folder: Path) -> Path:
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    """
-    :param folder: folder of settings and results
-    :param more: further options
-    :return: options of a small comparison whose results go to ``out`` in the folder
-    """
+    """Options of a small comparison whose results go to ``out`` in the folder."""
     fixed = ["--env", "CartPole-v1", "--conf-dir", str(write_settings(folder)), "--out", str(folder / "out")]
     return [*fixed, "--algos", "orderppo", *more]
 
@@ -57,11 +50,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def results(out: Path) -> dict[str, str]:
-    """
-    :param out: folder of a finished comparison
-    :return: hash of the content of every file by its path, times of the clock left out
-    :raises AssertionError: if a file of an attempt is left
-    """
+    """Hash of the content of every file by its path, times of the clock left out."""
     files = sorted(path for path in out.rglob("*") if path.is_file())
     left = [str(path) for path in files if path.name in LEFTOVERS or ".tmp" in path.name]
     assert not left, f"left behind: {left}"
@@ -70,11 +59,6 @@ def results(out: Path) -> dict[str, str]:
 
 
 def assert_same_results(out: Path, expected: dict[str, str]) -> None:
-    """
-    :param out: folder of a finished comparison
-    :param expected: results of the uninterrupted one
-    :raises AssertionError: if a file differs, is missing or too much
-    """
     found = results(out)
     differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     assert not differing, f"other than uninterrupted: {differing}"

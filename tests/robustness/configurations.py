@@ -59,10 +59,7 @@ class Configuration:
         return env
 
     def make_model(self, env: VecEnv | None = None) -> Any:
-        """
-        :param env: environments; new ones if ``None``
-        :return: an untrained model whose log is kept
-        """
+        """An untrained model whose log is kept."""
         # SB3 writes into the dictionaries that it is given
         settings = {key: dict(value) if isinstance(value, dict) else value for key, value in self.settings.items()}
         model = ALGORITHMS[self.algorithm](env=env or self.make_env(), device="cpu", **settings)
@@ -70,12 +67,6 @@ class Configuration:
         return model
 
     def changed(self, algorithm: str, drop: tuple[str, ...] = (), **settings: Any) -> "Configuration":
-        """
-        :param algorithm: another algorithm
-        :param drop: settings to leave out
-        :param settings: settings that take precedence
-        :return: the configuration with these changes
-        """
         kept = {key: value for key, value in self.settings.items() if key not in drop}
         return replace(self, algorithm=algorithm, settings={**kept, **settings})
 
@@ -100,21 +91,13 @@ class Log(KVWriter):
 
 
 def logged(model: BaseAlgorithm) -> list[tuple[str, float]]:
-    """
-    :param model: a model made by ``Configuration.make_model``
-    :return: name and value of every number that it has logged
-    """
+    """Name and value of every number that it has logged."""
     (log,) = model.logger.output_formats
     assert isinstance(log, Log)
     return log.values
 
 
 def one_of(rng: Rng, *choices: Any) -> Any:
-    """
-    :param rng: generator
-    :param choices: what to choose from, of any types
-    :return: one of them
-    """
     return choices[rng.integers(len(choices))]
 
 
@@ -153,10 +136,7 @@ def _draw_rate(rng: Rng) -> Any:
 
 
 def draw_on_policy(rng: Rng) -> Configuration:
-    """
-    :param rng: generator
-    :return: a configuration of OrderPPO or OrderA2C
-    """
+    """A configuration of OrderPPO or OrderA2C."""
     algorithm = str(one_of(rng, "OrderPPO", "OrderA2C"))
     env = _draw_env(rng, tuple(ACTIONS))
     n_envs = int(rng.integers(1, 5))
@@ -210,10 +190,7 @@ def draw_on_policy(rng: Rng) -> Configuration:
 
 
 def draw_off_policy(rng: Rng) -> Configuration:
-    """
-    :param rng: generator
-    :return: a configuration of ReMAC
-    """
+    """A configuration of ReMAC."""
     env = _draw_env(rng, ("box", "wide box"))
     goals = bool(rng.random() < 0.12)
     if goals:
@@ -289,8 +266,5 @@ def draw_off_policy(rng: Rng) -> Configuration:
 
 
 def draw_configuration(rng: Rng) -> Configuration:
-    """
-    :param rng: generator
-    :return: a configuration of one of the three algorithms
-    """
+    """A configuration of one of the three algorithms."""
     return draw_off_policy(rng) if rng.random() < 0.35 else draw_on_policy(rng)

@@ -11,11 +11,6 @@ from toy_envs import assert_same_parameters
 
 
 def draw(seed: int, number: int) -> Configuration:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the configuration
-    """
     rng = generator(seed, "continuation", number)
     configuration = draw_configuration(rng)
     # SB3's algorithms do not continue exactly either: torch's convolutions round by where an array lies in memory, and SAC
@@ -26,12 +21,6 @@ def draw(seed: int, number: int) -> Configuration:
 
 
 def check(seed: int, number: int) -> dict[str, int]:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the count
-    :raises AssertionError: if the parameters differ
-    """
     configuration = draw(seed, number)
     first, second = configuration.timesteps
     uninterrupted = configuration.make_model()

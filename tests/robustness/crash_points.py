@@ -72,12 +72,7 @@ def _hook(out: Path, strike: Callable[[int, str, tuple[Any, ...]], None]) -> Cal
 
 
 def _run(folder: Path, episodes: str, strike: Callable[[int, str, tuple[Any, ...]], None] | None = None) -> tuple[int, str]:
-    """
-    :param folder: folder of settings and results
-    :param episodes: episodes of the evaluation
-    :param strike: called at each change of a file
-    :return: exit status, and what the command printed
-    """
+    """Exit status, and what the command printed."""
     log = folder / "log.txt"
     pid = os.fork()
     if pid == 0:
@@ -122,10 +117,7 @@ def _strike(point: CrashPoint) -> Callable[[int, str, tuple[Any, ...]], None]:
 
 @lru_cache
 def reference(scenario: str) -> tuple[list[str], list[dict[str, str]]]:
-    """
-    :param scenario: key of ``SCENARIOS``
-    :return: the changes of files by the command that is struck, and the results after it and after each that follows
-    """
+    """The changes of files by the command that is struck, and the results after it and after each that follows."""
     before, struck, after = SCENARIOS[scenario]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -159,12 +151,6 @@ def points() -> list[CrashPoint]:
 
 
 def check(seed: int, number: int) -> dict[str, int]:
-    """
-    :param seed: not used: there are no random crash points
-    :param number: number of the crash point; the first follow the last
-    :return: the count
-    :raises AssertionError: if the command is not the uninterrupted one after it was repeated
-    """
     point = points()[number % len(points())]
     before, struck, after = SCENARIOS[point.scenario]
     _, (expected, *later) = reference(point.scenario)

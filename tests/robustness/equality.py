@@ -13,11 +13,7 @@ MEANS = ("mean", "mean", "Mean", "cvar:1", "upper_cvar:1.0", "0.5*mean + 0.5*mea
 
 
 def draw(seed: int, number: int) -> Configuration:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: a configuration whose objective is the mean
-    """
+    """A configuration whose objective is the mean."""
     rng = generator(seed, "equality", number)
     if rng.random() < 0.35:
         configuration = draw_off_policy(rng)
@@ -33,12 +29,6 @@ def draw(seed: int, number: int) -> Configuration:
 
 
 def check(seed: int, number: int) -> dict[str, int]:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the count
-    :raises AssertionError: if the parameters differ
-    """
     configuration = draw(seed, number)
     name = PARENTS[configuration.algorithm]
     known = inspect.signature(ALGORITHMS[name].__init__).parameters

@@ -17,23 +17,12 @@ MAX_LENGTH = 60
 
 
 def draw(seed: int, number: int) -> InvalidModel | InvalidCall | Mutant:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the case
-    """
     rng = generator(seed, "invalid", number)
     kind = rng.random()
     return InvalidModel(rng) if kind < 0.45 else InvalidCall(rng) if kind < 0.85 else Mutant(rng)
 
 
 def check(seed: int, number: int) -> dict[str, int]:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the count
-    :raises Exception: if the package fails
-    """
     case = draw(seed, number)
     try:
         with limits(MAX_SECONDS, MAX_MEGABYTES):
@@ -60,10 +49,7 @@ def _check_message(case: InvalidModel | InvalidCall | Mutant, error: Exception) 
 
 
 def spellings(value: Any) -> Sequence[str]:
-    """
-    :param value: a bad value
-    :return: texts of which a message has to hold one
-    """
+    """Texts of which a message has to hold one."""
     if isinstance(value, float) and math.isnan(value):
         return ("nan", "NaN")
     if isinstance(value, (int, float)) and not isinstance(value, bool):

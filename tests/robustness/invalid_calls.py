@@ -105,26 +105,16 @@ Draw = Callable[[Rng], Any]
 
 
 def among(*values: Any) -> Draw:
-    """
-    :param values: bad values
-    :return: draws one of them
-    """
     return lambda rng: one_of(rng, *values)
 
 
 def objective(rng: Rng) -> Any:
-    """
-    :param rng: generator
-    :return: no objective of four returns
-    """
+    """No objective of four returns."""
     return bad_objective(rng, 4)
 
 
 def fraction(value: Any) -> object:
-    """
-    :param value: how far the objective has moved
-    :return: the objective between two
-    """
+    """The objective between two."""
     return interpolate_objective("mean", "max", value)
 
 
@@ -256,11 +246,6 @@ class InvalidCall:
         return f"{self.name} with {self.value!r:.200}"
 
     def attempt(self) -> None:
-        """
-        Call it.
-
-        :raises Exception: which is what should happen
-        """
         self.function(self.value)
 
 
@@ -293,17 +278,9 @@ class Mutant:
         return f"rank_weights({self.value!r}, 4)"
 
     def attempt(self) -> None:
-        """
-        Read it.
-
-        :raises ValueError: if it is none
-        """
         rank_weights(self.value, 4)
 
     def check_accepted(self) -> None:
-        """
-        :raises AssertionError: if what was accepted is not a whole objective
-        """
         weights = rank_weights(self.value, 4)
         assert weights.shape == (4,) and np.isfinite(weights).all(), weights
         again = parse_objective(str(parse_objective(self.value)))

@@ -75,11 +75,7 @@ OTHER_OBJECTIVES: tuple[Any, ...] = (None, 3, 0.25, True, [], {}, [NAN], [INF], 
 
 
 def bad_objective(rng: Rng, k: float) -> Any:
-    """
-    :param rng: generator
-    :param k: sample size
-    :return: what is no objective, or none for this sample size
-    """
+    """What is no objective, or none for this sample size."""
     n = int(k)
     for_this_k: list[Any] = [f"rank:{n + 1}", f"top:{n + 1}", f"trimmed:{n}", f"lmoment:{n + 1}", [1.0] * (n + 1)]
     for_this_k += ["weights:" + ",".join(["0.5"] * (n + 2)), f"mean - 0.5*bottom:{n + 1}", np.full(n + 1, 0.5)]
@@ -89,12 +85,7 @@ def bad_objective(rng: Rng, k: float) -> Any:
 
 
 def bad_size(rng: Rng, least: int, most: float) -> Any:
-    """
-    :param rng: generator
-    :param least: the smallest allowed size
-    :param most: the largest
-    :return: a size outside the range, or none at all
-    """
+    """A size outside the range, or none at all."""
     small = (least - 1, least - 0.5, 0, -1, -(10**9))
     large = (most + 1, most + 0.5, 10**9, 1e300) if most < INF else ()
     return one_of(rng, *small, *large, *NOT_NUMBERS)
@@ -153,11 +144,6 @@ class InvalidModel:
         return f"{text} with {self.configuration.settings}"
 
     def attempt(self) -> None:
-        """
-        Use the bad value.
-
-        :raises Exception: which is what should happen
-        """
         if self.way == "constructor":
             self.configuration.changed(self.configuration.algorithm, **{self.parameter: self.value}).make_model()
             return

@@ -25,11 +25,7 @@ MAX_SECONDS = 600.0
 
 
 def draw(seed: int, number: int) -> list[tuple[str, int, float]]:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: for each kill the victim, the value of ``--n-jobs`` and the time as a fraction of the uninterrupted command's
-    """
+    """For each kill the victim, the value of ``--n-jobs`` and the time as a fraction of the uninterrupted command's."""
     rng = generator(seed, "kills", number)
     return [(str(rng.choice(VICTIMS)), int(rng.integers(1, 3)), float(rng.uniform(0.2, 1.0))) for _ in range(KILLS_OF_A_CASE)]
 
@@ -89,12 +85,6 @@ def reference() -> tuple[float, dict[str, str]]:
 
 
 def check(seed: int, number: int) -> dict[str, int]:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the counts
-    :raises AssertionError: if the command does not finish with the results of the uninterrupted one
-    """
     seconds, expected = reference()
     kills = 0
     with tempfile.TemporaryDirectory() as name:

@@ -56,30 +56,17 @@ class Result:
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, other: "Result") -> None:
-        """
-        :param other: result of further cases of the same part
-        """
         self.counts.update(other.counts)
         self.failures.extend(other.failures)
 
 
 def generator(seed: int, part: str, number: int) -> np.random.Generator:
-    """
-    :param seed: seed of the attack
-    :param part: name of the part
-    :param number: number of the case
-    :return: the generator that draws the case, whatever was drawn before
-    """
+    """The generator that draws the case, whatever was drawn before."""
     return np.random.default_rng([seed, number, *part.encode()])
 
 
 def run_case(part: Part, seed: int, number: int) -> Result:
-    """
-    :param part: the part
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: its counts, or its failure
-    """
+    """Its counts, or its failure."""
     th.set_num_threads(1)
     try:
         with warnings.catch_warnings():
@@ -99,13 +86,7 @@ class LimitExceeded(BaseException):
 
 @contextmanager
 def limits(seconds: float, megabytes: int) -> Iterator[None]:
-    """
-    Stop what takes too much processor time or memory, before the machine suffers. The memory is limited on Linux alone.
-
-    :param seconds: processor time of this process
-    :param megabytes: address space beyond the present one
-    :raises LimitExceeded: if the time is over; without memory Python raises ``MemoryError``
-    """
+    """Stop what takes too much processor time or memory, before the machine suffers. The memory is limited on Linux alone."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise LimitExceeded(f"more than {seconds} s of processor time")

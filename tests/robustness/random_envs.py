@@ -114,10 +114,4 @@ class RandomGoals(RandomEpisodes):
         return -abs(action)
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> np.ndarray:
-        """
-        :param achieved_goal: shape (..., 2)
-        :param desired_goal: shape (..., 2)
-        :param info: not used
-        :return: shape (...)
-        """
         return -np.linalg.norm(achieved_goal - desired_goal, axis=-1)

@@ -44,23 +44,14 @@ PRESETS: dict[str, Callable[[Rng, int], str]] = {
 
 
 def draw_preset(rng: Rng, n: int, names: tuple[str, ...] = tuple(PRESETS)) -> str:
-    """
-    :param rng: generator
-    :param n: number of ranks
-    :param names: presets to choose from
-    :return: one of them with arguments that are allowed for n ranks
-    """
+    """One of them with arguments that are allowed for n ranks."""
     name = str(rng.choice([name for name in names if n > 1 or name not in ("gini", "GMD")]))
     arguments = PRESETS[name](rng, n)
     return f"{name}:{arguments}" if arguments else name
 
 
 def draw_objective(rng: Rng, k: float) -> str | list[float]:
-    """
-    :param rng: generator
-    :param k: sample size; a fractional one has floor(k) ranks
-    :return: a preset, a combination of presets or a vector of rank weights
-    """
+    """A preset, a combination of presets or a vector of rank weights."""
     n = int(k)
     kind = rng.random()
     if kind < 0.6:

@@ -17,21 +17,10 @@ UNDEFINED_IN_SB3 = ("train/explained_variance",)
 
 
 def draw(seed: int, number: int) -> Configuration:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the configuration
-    """
     return draw_configuration(generator(seed, "valid", number))
 
 
 def check(seed: int, number: int) -> dict[str, int]:
-    """
-    :param seed: seed of the attack
-    :param number: number of the case
-    :return: the count
-    :raises Exception: if the package fails
-    """
     configuration = draw(seed, number)
     env = configuration.make_env()
     model = configuration.make_model(env)
@@ -57,12 +46,7 @@ def check(seed: int, number: int) -> dict[str, int]:
 
 
 def save_and_load(model: Any, env: VecEnv, **kwargs: Any) -> Any:
-    """
-    :param model: a trained model
-    :param env: its environments
-    :param kwargs: further arguments of ``load``
-    :return: what comes back from a file, with the replay buffer if there is one
-    """
+    """What comes back from a file, with the replay buffer if there is one."""
     has_buffer = getattr(model, "replay_buffer", None) is not None
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder, "model"))
