@@ -128,20 +128,6 @@ def test_folder_that_workers_do_not_see(scheduler: str, tmp_path: Path) -> None:
         backends.check_cluster(scheduler, tmp_path / "elsewhere")
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--backend", "dask"], "--backend dask needs --scheduler ADDRESS"),
-        (["--scheduler", "tcp://127.0.0.1:1"], "--scheduler tcp://127.0.0.1:1 needs --backend dask"),
-    ],
-)
-def test_bad_options(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        command.main(["--out", str(tmp_path / "out"), *options])
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 def test_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(backends, "CONNECT_SECONDS", 1)

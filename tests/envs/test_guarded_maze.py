@@ -194,27 +194,3 @@ def test_render_shows_the_agent() -> None:
     assert before.shape == (256, 256, 3) and before.dtype == np.uint8
     assert not np.array_equal(before, after)
     assert GuardedMazeEnv().render() is None
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({"guard_probability": 1.2}, r"guard_probability=1.2 is outside \[0, 1\]"),
-        ({"guard_probability": float("nan")}, "guard_probability=nan"),
-        ({"cost_mean": -1.0}, "cost_mean=-1.0"),
-        ({"action_noise": float("inf")}, "action_noise=inf"),
-        ({"start": (3.0, 5.0)}, r"start=\(3.0, 5.0\) is not in a free cell"),
-        ({"start": (1.0, 9.0)}, r"start=\(1.0, 9.0\) is not in a free cell"),
-        ({"start": (1.0,)}, "give \\(x, y\\) such as"),
-        ({"render_mode": "human"}, 'render_mode="human"'),
-    ],
-)
-def test_bad_parameters(kwargs: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        GuardedMazeEnv(**kwargs)
-
-
-@pytest.mark.parametrize("action", [-1, 4])
-def test_bad_action(action: int) -> None:
-    with pytest.raises(ValueError, match=f"action={action} is outside 0..3"):
-        maze_at(2.0, 2.0).step(action)

@@ -228,32 +228,6 @@ def test_from_the_yaml_of_the_zoo() -> None:
     assert {"risk_event", "outlier", "reward_disturbance"} <= set(infos[0])
 
 
-@pytest.mark.parametrize(
-    ("wrap", "message"),
-    [
-        (lambda e: SpeedPenalty(e, v_max=float("nan"), penalty=-1.0), "v_max=nan is not a number"),
-        (lambda e: SpeedPenalty(e, v_max=1.0, penalty=float("inf")), "penalty=inf is not a finite number"),
-        (lambda e: SpeedPenalty(e, v_max=1.0, penalty=-1.0, probability=2.0), r"probability=2.0 is outside \[0, 1\]"),
-        (lambda e: SpeedPenalty(e, v_max=1.0, penalty=-1.0, measure=2), "measure=2 is not one of 0..1"),
-        (lambda e: SpeedPenalty(e, v_max=1.0, penalty=-1.0, measure=0.5), "measure=0.5 is not one of 0..1"),
-        (lambda e: NoisyRegion(e, beyond=float("nan")), "beyond=nan is not a number"),
-        (lambda e: NoisyRegion(e, beyond=0.5, std=-1.0), "std=-1.0 is not a finite number >= 0"),
-        (lambda e: NoisyRegion(e, beyond=0.5, side="left"), "side='left' must be"),
-        (lambda e: HeavyTailReward(e, probability=-0.1), r"probability=-0.1 is outside \[0, 1\]"),
-        (lambda e: HeavyTailReward(e, scale=float("nan")), "scale=nan is not a finite number >= 0"),
-        (lambda e: HeavyTailReward(e, df=0.0), "df=0.0 is not above 0"),
-    ],
-)
-def test_bad_arguments(wrap: Wrap, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        wrap(PointEnv())
-
-
-def test_an_index_needs_a_flat_observation() -> None:
-    with pytest.raises(ValueError, match="measure=0 is an index, but Dict"):
-        NoisyRegion(PointEnv(as_dict=True), beyond=0.5, measure=0)
-
-
 def test_a_missing_measure_is_named() -> None:
     env = SpeedPenalty(gym.make("CartPole-v1"), v_max=1.0, penalty=-1.0)
     env.reset(seed=0)

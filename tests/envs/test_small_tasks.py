@@ -6,10 +6,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from sb3_ordergrad.envs.cliff_walking import StochasticCliffWalkingEnv
-from sb3_ordergrad.envs.finance import AmericanPutEnv, MeanReversionTradingEnv
-from sb3_ordergrad.envs.server_allocation import ServerAllocationEnv
-
 UP, RIGHT, DOWN, LEFT = range(4)
 NOTHING, ADD, REMOVE = range(3)
 
@@ -165,42 +161,3 @@ def test_arrivals_and_services() -> None:
     assert abs(len(arrivals) - 3 * n_seconds) < 4 * np.sqrt(3 * n_seconds)
     assert np.all(np.diff(arrivals) >= 0) and arrivals[-1] == pytest.approx(n_seconds, abs=10)
     assert abs(services.mean() - 1.0) < 4 / np.sqrt(len(services))
-
-
-@pytest.mark.parametrize(
-    ("cls", "kwargs", "message"),
-    [
-        (StochasticCliffWalkingEnv, {"random_probability": 1.5}, r"random_probability=1.5 is outside \[0, 1\]"),
-        (MeanReversionTradingEnv, {"reversion": 0.0}, "reversion=0.0 is not a finite number > 0"),
-        (MeanReversionTradingEnv, {"trade_cost": -1.0}, "trade_cost=-1.0"),
-        (AmericanPutEnv, {"volatility": float("nan")}, "volatility=nan"),
-        (AmericanPutEnv, {"strike": -1.0}, "strike=-1.0"),
-        (ServerAllocationEnv, {"surge_rate": 2.0}, "surge_rate=2.0 is not a finite number >= 3"),
-        (ServerAllocationEnv, {"surge_probability": -0.1}, "surge_probability=-0.1"),
-        (ServerAllocationEnv, {"service_seconds": 0.0}, "service_seconds=0.0"),
-    ],
-)
-def test_bad_parameters(cls: Any, kwargs: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        cls(**kwargs)
-
-
-@pytest.mark.parametrize(
-    ("env_id", "action"),
-    [
-        ("StochasticCliffWalking-v0", 4),
-        ("MeanReversionTrading-v0", 21),
-        ("AmericanPut-v0", 2),
-        ("ServerAllocation-v0", -1),
-    ],
-)
-def test_bad_action(env_id: str, action: int) -> None:
-    with pytest.raises(ValueError, match=rf"action={action} is outside 0\.\."):
-        make(env_id).step(action)
-
-
-@pytest.mark.parametrize(("kwargs", "message"), [({"n_prices": 40}, "n_prices=40 must be odd"), ({"width": 0.0}, "width=0.0")])
-@pytest.mark.parametrize("cls", [MeanReversionTradingEnv, AmericanPutEnv])
-def test_bad_grid(cls: Any, kwargs: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        cls().model(**kwargs)

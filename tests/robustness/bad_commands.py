@@ -52,6 +52,16 @@ def _entry(entry: str, message: str) -> BadCommand:
     return _yaml(f"default:\n  n_envs: 2\n  {entry}\n", message)
 
 
+# An environment that needs a package which is not installed
+LACKING = """
+import gymnasium as gym
+
+def make(**kwargs):
+    raise gym.error.DependencyNotInstalled("pip install simulator")
+
+gym.register("Lacks-v0", make)
+"""
+
 COMMANDS: list[BadCommand] = [
     # options that do not exist or lack a value
     _compare("--no-such-option", "--no-such-option"),
@@ -66,26 +76,27 @@ COMMANDS: list[BadCommand] = [
     _compare("surplus", "surplus"),
     _compare("--seeds 2 --seed-list 1 2", "--seed-list"),
     # numbers out of range
-    _compare("--seeds 0", "--seeds 0"),
+    _compare("--seeds 0", "--seeds 0 must be a number in 1 ... 4294967295"),
     _compare("--seeds -3", "--seeds -3"),
-    _compare("--seed-list -1", "--seed-list -1"),
+    _compare("--seed-list -1", "--seed-list -1 must be a number in 0 ... 4294967295"),
+    _compare("--seed-list 1 4294967296", "--seed-list 4294967296 must be a number in 0 ... 4294967295"),
     _compare("--seed-list 1 99999999999999999999", "99999999999999999999"),
-    _compare("--steps 0", "--steps 0"),
+    _compare("--steps 0", "--steps 0.0 must be a number >= 1"),
     _compare("--steps -1000", "--steps -1000"),
-    _compare("--steps nan", "--steps nan"),
+    _compare("--steps nan", "--steps nan must be a number >= 1"),
     _compare("--steps inf", "--steps inf"),
-    _compare("--steps 10.5", "--steps 10.5"),
-    _compare("--n-jobs 0", "--n-jobs 0"),
+    _compare("--steps 10.5", "--steps 10.5 must be a whole number >= 1"),
+    _compare("--n-jobs 0", "--n-jobs 0 must be a number >= 1"),
     _compare("--n-jobs -1", "--n-jobs -1"),
-    _compare("--eval-episodes 7", "--eval-episodes 7"),
+    _compare("--eval-episodes 7", "--eval-episodes 7 must be a number >= 8"),
     _compare("--eval-episodes -8", "--eval-episodes -8"),
     # clusters
-    _compare("--backend dask", "--scheduler"),
-    _compare("--scheduler tcp://127.0.0.1:1", "--backend dask"),
+    _compare("--backend dask", "--backend dask needs --scheduler ADDRESS"),
+    _compare("--scheduler tcp://127.0.0.1:1", "--scheduler tcp://127.0.0.1:1 needs --backend dask"),
     _compare("--backend dask --scheduler nonsense", "nonsense"),
     # algorithms and objectives
     _compare("--algos", "--algos"),
-    _compare("--algos orderpp", "orderpp"),
+    _compare("--algos orderpp", "--algos orderpp is unknown: did you mean 'orderppo'"),
     _compare("--algos OrderPPO", "OrderPPO"),
     _compare("--algos orderppo dqn", "dqn"),
     BadCommand("compare", ["--algos", ""], "--algos"),
@@ -101,15 +112,22 @@ COMMANDS: list[BadCommand] = [
     _compare("--objectives orderppo.", "objective"),
     _compare("--algos ppo --objectives cvar:0.1", "ppo"),
     _compare("--algos ppo orderppo --objectives ppo.cvar:0.1", "ppo"),
+    _compare("--objectives -gini --params batch_size:1", "orderppo with -gini on CartPole-v1 cannot be built"),
     _compare("--algos sac", "sac.yml"),
     BadCommand("compare", ["--algos", "remac"], "CartPole-v1", {"settings/remac.yml": "default: {}\n"}),
     BadCommand("compare", ["--objectives", ""], "objective"),
     BadCommand("compare", ["--objectives", "(" * 3000 + "mean" + ")" * 3000], "(((("),
     # environments
-    _compare("--env CartPol-v1", "CartPol-v1"),
+    _compare("--env CartPol-v1", "--env CartPol-v1 is unknown: did you mean 'CartPole-v1'"),
     _compare("--env CartPole-v99", "CartPole-v99"),
-    _compare("--env no_such_package:Env-v0", "no_such_package"),
+    _compare("--env no_such_package:Env-v0", "cannot import 'no_such_package' (ModuleNotFoundError"),
     _compare("--env sb3_ordergrad:NoSuch-v0", "NoSuch-v0"),
+    _compare("--env sb3_ordergrad:CartPol-v1", "--env sb3_ordergrad:CartPol-v1 is unknown: did you mean 'CartPole-v1'"),
+    _compare(
+        "--env some_package:Lacks-v0",
+        "cannot be built: DependencyNotInstalled: pip install simulator",
+        {"some_package.py": LACKING},
+    ),
     _package("import no_such_dependency\n"),
     _package("raise RuntimeError('no')\n"),
     _package("def\n"),
@@ -123,7 +141,7 @@ COMMANDS: list[BadCommand] = [
     _compare("--params gamma", "gamma"),
     _compare("--params gamma:", "gamma"),
     _compare("--params :1", ":1"),
-    _compare("--params gama:1", "gama"),
+    _compare("--params gama:1", "did you mean 'gamma'"),
     _compare("--params remac.k:4", "remac"),
     _compare("--params seed:1", "seed"),
     _compare("--params env:CartPole-v1", "env"),
@@ -144,9 +162,11 @@ COMMANDS: list[BadCommand] = [
     _compare("--params n_envs:1.5", "1.5"),
     _compare("--params n_steps:0", "n_steps"),
     _compare("--params n_steps:-16", "-16"),
-    _compare("--params n_steps:many", "n_steps = 'many'"),
+    _compare("--params n_steps:many", "n_steps = 'many' of OrderPPO must be of type int"),
+    _compare("--params orderppo.anneal:abc", "anneal = 'abc' of OrderPPO must be of type float"),
+    _compare("--params learning_rate:[1]", "learning_rate = [1] of OrderPPO must be of type float or schedule"),
     _compare("--params batch_size:0", "batch_size"),
-    _compare("--params batch_size:1", "batch"),
+    _compare("--params batch_size:1", "cannot be built"),
     _compare("--params normalize:7", "7"),
     _compare("--params normalize:[1]", "[1]"),
     _compare("--params normalize:dict(no_such=1)", "no_such"),
@@ -154,9 +174,9 @@ COMMANDS: list[BadCommand] = [
     _compare("--params policy_kwargs:dict(no_such=1)", "no_such"),
     _compare("--params policy_kwargs:dict(", "dict("),
     _compare("--params policy_kwargs:7", "policy_kwargs = 7"),
-    _compare("--params env_wrapper:no.Such", "no.Such"),
+    _compare("--params env_wrapper:no.Such", "Cannot import 'no.Such'"),
     _compare("--params env_wrapper:7", "7"),
-    _compare("--params env_kwargs:dict(no_such=1)", "no_such"),
+    _compare("--params env_kwargs:dict(no_such=1)", "cannot be built: TypeError"),
     _compare("--params env_kwargs:[1]", "env_kwargs = [1]"),
     _compare("--params frame_stack:4", "frame_stack"),
     # YAML files
@@ -183,7 +203,7 @@ COMMANDS: list[BadCommand] = [
     _compare("--out /proc", "/proc"),
     _compare("--out mine", "returns.csv", {"mine/returns.csv": "mine"}),
     _compare("--out mine", "table.md", {"mine/table.md": "mine", "mine/compare.json": "{}"}),
-    BadCommand("compare", ["--out", ""], "--out"),
+    BadCommand("compare", ["--out", ""], "argument --out: the name of the folder is empty"),
     # the zoo
     BadCommand("zoo", [], "script"),
     BadCommand("zoo", ["no-such-script"], "no-such-script"),
