@@ -226,14 +226,3 @@ def test_identity_of_a_run(tmp_path: Path) -> None:
 def test_evaluation_seeds_are_not_training_seeds() -> None:
     seeds = [evaluation_seed(seed) for seed in range(100)]
     assert len(set(seeds)) == 100 and min(seeds) > 1000
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n", "a,b\n1,2", "a,b\n1\n", "a,b\n1,2\n3\n", "a,b\nx,1\n", "b\n1\n"])
-def test_columns_of_damaged_files(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text(text)
-    if text == "a,b\n":
-        assert len(files.read_columns(path, "a")[0]) == 0
-    else:
-        with pytest.raises(ValueError):
-            files.read_columns(path, "a")

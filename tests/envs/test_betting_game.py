@@ -150,16 +150,6 @@ def test_exact_distribution_is_that_of_all_64_sequences(solution: ModuleType, en
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("win_probability", "best"), [(0.75, 2.96), (0.80, 6.89), (0.88, 23.88)])
-def test_optimum_of_return_cappings_rule(solution: ModuleType, win_probability: float, best: float) -> None:
-    env: Any = gym.make("BettingGameCroppedStake-v0", win_probability=win_probability).unwrapped
-    policy = solution.optimum(solution.build_game(env), "cvar:0.2")
-    returns, probabilities = luck_of_64(env, solution, policy)
-    order = np.argsort(returns)
-    assert solution.cvar(returns[order], probabilities[order], 0.2) == pytest.approx(best, abs=0.005)
-
-
-@pytest.mark.slow
 def test_optima(solution: ModuleType) -> None:
     game = solution.build_game()
     mean, tail = (solution.pure(solution.optimum(game, objective)) for objective in ("mean", "cvar:0.25"))

@@ -44,11 +44,7 @@ def test_moves_and_walls(start: tuple[float, float], action: int, end: tuple[flo
 
 
 class FixedNoise:
-    """
-    Stands in for the random generator of a maze.
-
-    :param draws: the noise of the next coordinates, in cells at action_noise = 1
-    """
+    """Stands in for the random generator of a maze; ``draws`` are the noise of the next coordinates."""
 
     def __init__(self, *draws: float) -> None:
         self.draws = list(draws)

@@ -10,42 +10,21 @@ from stable_baselines3 import DQN, PPO, HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from toy_envs import ToyEnv
 
 from sb3_ordergrad.envs import ReturnToDate
 
 HORIZON = 5
 
 
-class CountingEnv(gym.Env):
-    """
-    Pays 1, 2, 3, ... and ends by itself after ``length`` steps; its observation is a sample of any space.
-
-    :param space: observation space
-    :param length: steps of an episode
-    """
-
-    def __init__(self, space: spaces.Space, length: int = 1000) -> None:
-        self.observation_space = space
-        self.action_space = spaces.Discrete(2)
-        self.length = length
-        self.n_steps = 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.n_steps = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
-        self.n_steps += 1
-        return self.observation_space.sample(), float(self.n_steps), self.n_steps >= self.length, False, {}
+def counting_env(space: spaces.Space | None = None) -> ToyEnv:
+    """Pays 1, 2, 3, 4, 5 in an episode of ``HORIZON`` steps."""
+    return ToyEnv(space or spaces.Box(0, 1, shape=(2,)), lengths=(1000,), rewards=range(1, HORIZON + 1))
 
 
-def flat_env(length: int = 1000, dtype: Any = np.float32, **kwargs: Any) -> gym.Env:
+def flat_env(dtype: Any = np.float32, **kwargs: Any) -> gym.Env:
     """A wrapped environment with flat observations of two numbers."""
-    env = CountingEnv(spaces.Box(0, 1, shape=(2,), dtype=dtype), length)
-    return ReturnToDate(gym.wrappers.TimeLimit(env, HORIZON), **kwargs)
+    return ReturnToDate(gym.wrappers.TimeLimit(counting_env(spaces.Box(0, 1, shape=(2,), dtype=dtype)), HORIZON), **kwargs)
 
 
 IMAGE_SPACE = spaces.Dict(
@@ -54,8 +33,7 @@ IMAGE_SPACE = spaces.Dict(
 
 
 def image_env() -> gym.Env:
-    """:return: a wrapped environment with a Dict of an image and a vector"""
-    return ReturnToDate(gym.wrappers.TimeLimit(CountingEnv(IMAGE_SPACE), HORIZON))
+    return ReturnToDate(gym.wrappers.TimeLimit(counting_env(IMAGE_SPACE), HORIZON))
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
@@ -99,8 +77,8 @@ def test_values_on_a_dict_with_an_image() -> None:
 
 def test_the_observation_itself_is_untouched() -> None:
     space = spaces.Box(-2.0, 3.0, shape=(4,), dtype=np.float64)
-    env = ReturnToDate(CountingEnv(space), max_episode_steps=7)
-    plain = CountingEnv(spaces.Box(-2.0, 3.0, shape=(4,), dtype=np.float64))
+    env = ReturnToDate(counting_env(space), max_episode_steps=7)
+    plain = counting_env(spaces.Box(-2.0, 3.0, shape=(4,), dtype=np.float64))
     np.testing.assert_array_equal(env.reset(seed=3)[0][:4], plain.reset(seed=3)[0])
     np.testing.assert_array_equal(env.step(0)[0][:4], plain.step(0)[0])
     box: Any = env.observation_space
@@ -133,12 +111,12 @@ def test_horizon_from_spec_time_limit_and_argument() -> None:
     assert ReturnToDate(gym.make("CartPole-v1", max_episode_steps=30)).max_episode_steps == 30
     assert ReturnToDate(gym.make("CartPole-v1"), max_episode_steps=40).max_episode_steps == 40
     # A time limit around an environment that has no spec is found, too
-    limited = gym.wrappers.TimeLimit(CountingEnv(spaces.Box(0, 1, shape=(2,))), 7)
+    limited = gym.wrappers.TimeLimit(counting_env(), 7)
     assert ReturnToDate(limited).max_episode_steps == 7
 
 
 def test_elapsed_never_leaves_its_bounds() -> None:
-    env = ReturnToDate(CountingEnv(spaces.Box(0, 1, shape=(2,))), max_episode_steps=2)
+    env = ReturnToDate(counting_env(), max_episode_steps=2)
     env.reset(seed=0)
     assert [env.step(0)[0][3] for _ in range(4)] == [0.5, 1.0, 1.0, 1.0]
 
@@ -214,10 +192,10 @@ def test_with_hindsight_replay() -> None:
 )
 def test_other_observation_spaces(space: spaces.Space, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        ReturnToDate(CountingEnv(space), max_episode_steps=5)
+        ReturnToDate(counting_env(space), max_episode_steps=5)
 
 
 @pytest.mark.parametrize("space", [spaces.Discrete(3), spaces.Box(0, 1, shape=(2, 3))])
 def test_the_fix_that_the_error_names_works(space: spaces.Space) -> None:
-    env = ReturnToDate(gym.wrappers.FlattenObservation(CountingEnv(space)), max_episode_steps=5)
+    env = ReturnToDate(gym.wrappers.FlattenObservation(counting_env(space)), max_episode_steps=5)
     assert env.reset(seed=0)[0] in env.observation_space

@@ -27,11 +27,7 @@ WRAPPERS: dict[str, Wrap] = {
 
 
 class PointEnv(gym.Env):
-    """
-    A point whose speed and position are the action; pays 1 a step; its observation may be a Dict.
-
-    :param as_dict: observe ``{"state": (2,)}`` rather than ``(2,)``
-    """
+    """A point whose speed and position are the action; pays 1 a step; its observation may be a Dict."""
 
     def __init__(self, as_dict: bool = False) -> None:
         self.as_dict = as_dict

@@ -316,11 +316,3 @@ def test_a_csv_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content[:n_bytes])
         with pytest.raises(ValueError, match=r"returns\.csv"):
             ReturnDistribution.from_csv(path, n_episodes=3)
-
-
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "returns.csv"
-    path.mkdir()
-    with pytest.raises(OSError):
-        distribution_of(SAMPLE).to_csv(path)
-    assert [file.name for file in tmp_path.iterdir()] == ["returns.csv"]

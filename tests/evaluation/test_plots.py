@@ -11,6 +11,7 @@ from scipy import stats
 from sb3_ordergrad.evaluation import (
     ReturnDistribution,
     cvar,
+    interquartile_means,
     plot_learning_curves,
     plot_rank_weights,
     plot_return_distributions,
@@ -112,25 +113,12 @@ def test_interquartile_mean_by_hand() -> None:
     line, band = interquartile_mean(np.array([[0.0], [1.0], [2.0], [6.0], [100.0]]))
     assert line == pytest.approx([3.0])
     assert band is not None and 0.0 <= band[0, 0] < 3.0 < band[1, 0] <= 100.0
+    # As over a suite of one task, which is compared with rliable
+    suite = interquartile_means({"a": {"task": [0.0, 1.0, 2.0, 6.0, 100.0]}})
+    assert suite["a"] == pytest.approx((line[0], *band[:, 0]))
     single_line, no_band = interquartile_mean(np.arange(3.0)[np.newaxis])
     np.testing.assert_array_equal(single_line, np.arange(3.0))
     assert no_band is None
-
-
-@pytest.mark.filterwarnings("ignore:random_state is deprecated:FutureWarning")
-def test_interquartile_mean_is_rliables() -> None:
-    metrics, library = pytest.importorskip("rliable.metrics"), pytest.importorskip("rliable.library")
-    per_seed = np.random.default_rng(4).normal(size=(7, 3))
-    line, band = interquartile_mean(per_seed, n_resamples=20_000)
-    expected, expected_band = library.get_interval_estimates(
-        {"a": per_seed[:, np.newaxis]},
-        lambda scores: np.array([metrics.aggregate_iqm(scores[..., t]) for t in range(3)]),
-        reps=2000,
-        random_state=np.random.RandomState(0),
-    )
-    np.testing.assert_allclose(line, expected["a"])
-    # The ends of 2000 resamples are good to about 3 % of the width
-    assert (np.abs(band - expected_band["a"]) < 0.08 * np.ptp(expected_band["a"], axis=0)).all()
 
 
 def test_learning_curves_with_interquartile_means() -> None:

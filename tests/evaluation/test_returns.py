@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 from toy_envs import assert_same_parameters
 
-from sb3_ordergrad.evaluation import ReturnDistribution, cvar, evaluate_distribution
+from sb3_ordergrad.evaluation import evaluate_distribution
 
 
 class ShortOrLong(gym.Env):
@@ -135,17 +135,6 @@ def test_agrees_with_evaluate_policy() -> None:
     theirs = evaluate_policy(cartpole_model, venv, n_eval_episodes=7, return_episode_rewards=True)
     assert sorted(ours.returns) == sorted(theirs[0])
     assert sorted(ours.lengths) == sorted(theirs[1])
-
-
-def test_statistics_of_a_distribution() -> None:
-    x = np.arange(16.0)
-    distribution = ReturnDistribution(x, np.ones(16, dtype=int))
-    assert distribution.mean() == 7.5
-    assert distribution.median() == pytest.approx(7.5)
-    assert distribution.cvar(0.25) == pytest.approx(1.5)
-    assert distribution.value_at_risk(0.5) == pytest.approx(7.5)
-    assert distribution.best_of(16) == pytest.approx(15.0)
-    assert distribution.objective_value("mean - cvar:0.25") == pytest.approx(7.5 - float(cvar(x, 0.25)))
 
 
 @pytest.mark.parametrize("n_eval_episodes", [0, 2.5, np.inf, np.nan])

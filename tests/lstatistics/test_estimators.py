@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sb3_ordergrad.lstatistics import LStatistic, grouped_advantages, rank_weights
+from sb3_ordergrad.lstatistics import LStatistic, rank_weights
 
 OBJECTIVES = [
     "mean",
@@ -107,21 +107,6 @@ def test_influence_is_the_definition_at_every_point() -> None:
             statistic = LStatistic(7, k, objective)
             expected = [k * statistic.advantages(np.append(x, others))[0] for x in points]
             np.testing.assert_allclose(statistic.influence(points, others), expected, rtol=0, atol=1e-12)
-
-
-def test_influence_is_flat_where_the_objective_does_not_care() -> None:
-    others = np.arange(31.0)
-    phi = LStatistic(32, 16, "cvar:0.0625").influence(np.array([-100.0, -99.0, 28.0, 1000.0]), others)
-    # the minimum of 16: slope 16 (N W_1) below all others, none above the rank that 15 higher ones still leave
-    assert phi[1] - phi[0] == pytest.approx(16.0)
-    assert phi[3] == phi[2]
-
-
-def test_influence_of_the_mean_is_the_distance_to_the_others() -> None:
-    rng = np.random.default_rng(0)
-    x, others = rng.normal(size=(3, 5)), rng.normal(size=40)
-    np.testing.assert_allclose(LStatistic(41, 7, "mean").influence(x, others), x - others.mean(), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(LStatistic(41, 7, "3*mean").influence(x, others), 3 * (x - others.mean()), rtol=0, atol=1e-13)
 
 
 # ---- properties
@@ -247,16 +232,6 @@ def test_fractional_k_counts_from_the_objectives_end() -> None:
     assert LStatistic(8, 1.5, "median").value(returns) == pytest.approx(3.5, abs=1e-14)
 
 
-def test_is_mean() -> None:
-    for objective in ("mean", "cvar:1", "trimmed:0", "lmoment:1", "top:4", [0.25] * 4, "upper_cvar:1"):
-        assert LStatistic(8, 4, objective).is_mean, objective
-    for objective in ("max", "2*mean", "cvar:0.99"):
-        assert not LStatistic(8, 4, objective).is_mean, objective
-    assert LStatistic(8, 1, "max").is_mean
-    assert LStatistic(8, 2.5, "mean").is_mean and LStatistic(8, 1.5, "0.5*mean + 0.5*mean").is_mean
-    assert not LStatistic(8, 1.5, "max").is_mean
-
-
 # ---- batches, kinds of arrays
 
 
@@ -338,46 +313,6 @@ def test_gradient_of_value_is_the_pathwise_weights() -> None:
     assert not statistic.influence(x, x[0, 1:]).requires_grad
 
 
-# ---- groups
-
-
-def test_grouped_advantages_equal_the_loop() -> None:
-    rng = np.random.default_rng(0)
-    ids = rng.integers(-3, 20, 400) * 7
-    ids[:3] = 1000
-    x = rng.normal(size=400)
-    expected = np.zeros(400)
-    for group in np.unique(ids):
-        member = ids == group
-        if member.sum() > 8:
-            expected[member] = LStatistic(int(member.sum()), 8, "cvar:0.25").advantages(x[member])
-    result = grouped_advantages(x, ids, 8, "cvar:0.25")
-    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-14)
-    assert (result[:3] == 0).all() and (expected != 0).any()
-    np.testing.assert_allclose(grouped_advantages(x, ids.astype(str), 8, "cvar:0.25"), expected, rtol=0, atol=1e-14)
-    tensor = grouped_advantages(th.as_tensor(x, dtype=th.float32), th.as_tensor(ids), 8, "cvar:0.25")
-    assert tensor.dtype == th.float32
-    np.testing.assert_allclose(tensor, expected, rtol=0, atol=1e-6)
-
-
-def test_grouped_advantages_of_whole_numbers() -> None:
-    x, ids = [1, 5, 2, 9, 4], [0, 0, 1, 1, 1]
-    # the group 2, 9, 4: each less the mean of the two others
-    expected = [-4.0, 4.0, -4.5, 6.0, -1.5]
-    np.testing.assert_allclose(grouped_advantages(np.array(x), np.array(ids), 1, "max"), expected, atol=1e-14)
-    tensor = grouped_advantages(th.tensor(x), th.tensor(ids), 1, "max")
-    assert tensor.dtype == th.float32
-    np.testing.assert_allclose(tensor, expected, atol=1e-6)
-
-
-def test_groups_at_the_limit() -> None:
-    x, ids = np.array([1.0, 5.0, 2.0, 9.0, 4.0]), np.array([0, 0, 1, 1, 1])
-    np.testing.assert_array_equal(grouped_advantages(x, ids, 2, "max")[:2], [0.0, 0.0])
-    assert np.any(grouped_advantages(x, ids, 2, "max")[2:] != 0)
-    assert not np.any(grouped_advantages(x, ids, 2.5, "max"))
-    assert grouped_advantages(np.zeros(0), np.zeros(0, dtype=int), 2, "max").shape == (0,)
-
-
 # ---- errors
 
 
@@ -396,9 +331,6 @@ def test_returns_that_are_not_finite(bad: float, n: int) -> None:
         statistic.influence(np.zeros(2), x[1, 1:])
     with pytest.raises(ValueError, match=f"x holds {bad}"):
         statistic.influence(x, np.zeros(n - 1))
-    for one in (x[1], th.as_tensor(x[1]), th.as_tensor(x[1], dtype=th.bfloat16)):
-        with pytest.raises(ValueError, match=f"x holds {bad}.*must be finite"):
-            grouped_advantages(one, np.zeros(n), 5, "max")
 
 
 @pytest.mark.parametrize("n", [16, 300])
@@ -415,8 +347,6 @@ def test_no_value_is_read_back_without_the_check(n: int) -> None:
     assert statistic.advantages(meta).shape == (3, n) and statistic.value(meta).shape == (3,)
     with pytest.raises(RuntimeError, match="meta"):
         LStatistic(n, 5, "cvar:0.5").advantages(meta)
-    result = grouped_advantages(x.flatten(), th.arange(3).repeat_interleave(n), 5, "max", check_finite=False)
-    assert th.isnan(result[n : 2 * n]).all() and th.isfinite(result[:n]).all()
 
 
 def test_large_finite_returns_are_no_error() -> None:
@@ -454,7 +384,3 @@ def test_bad_shapes() -> None:
         statistic.influence(np.zeros(3), np.zeros(8))
     with pytest.raises(ValueError, match=r"k = 7\.5 must be at most group_size - 1 = 7"):
         LStatistic(8, 7.5, "min").advantages(np.zeros(8))
-    with pytest.raises(ValueError, match=r"one shape \(n,\)"):
-        grouped_advantages(np.zeros(3), np.zeros(4), 2, "max")
-    with pytest.raises(ValueError, match=r"1\.\.2"):
-        grouped_advantages(np.zeros(3), np.zeros(3), 2, "rank:3")

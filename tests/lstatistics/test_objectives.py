@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sb3_ordergrad.lstatistics import Objective, interpolate_objective, parse_objective, rank_weights
+from sb3_ordergrad.lstatistics import LStatistic, Objective, interpolate_objective, parse_objective, rank_weights
 from sb3_ordergrad.lstatistics.presets import ALIASES, PRESETS
 
 SIZES = [1, 2, 3, 4, 7, 10, 25]
@@ -256,17 +256,18 @@ def test_split_weights_add_up_to_the_rank_weights() -> None:
 @pytest.mark.parametrize(
     ("objective", "k", "expected"),
     [
-        ("mean", 8, True),
-        ("mean", 2.5, True),
-        ("cvar:1", 8, True),
+        *((objective, 4, True) for objective in ("mean", "cvar:1", "upper_cvar:1", "trimmed:0", "lmoment:1", "top:4")),
+        *((objective, 4, False) for objective in ("max", "2*mean", "cvar:0.99")),
+        ([0.25] * 4, 4, True),
         ("max", 1, True),
-        ("2*mean", 8, False),
+        ("mean", 2.5, True),
+        ("0.5*mean + 0.5*mean", 1.5, True),
         ("max", 1.5, False),
         ("mean + max - min", 1.5, False),
     ],
 )
-def test_is_mean(objective: str, k: float, expected: bool) -> None:
-    assert Objective(objective).is_mean(k) is expected
+def test_is_mean(objective: Any, k: float, expected: bool) -> None:
+    assert Objective(objective).is_mean(k) is LStatistic(8, k, objective).is_mean is expected
 
 
 # ---- annealing

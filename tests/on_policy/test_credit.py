@@ -282,14 +282,6 @@ def test_memory_forgets_the_groups_not_seen_for_longest() -> None:
     assert "0" in memory.recent and "1" not in memory.recent and str(2 * MAX_GROUPS - 1) in memory.recent
 
 
-@ALGORITHMS
-def test_fractional_k_waits_for_enough_episodes(algorithm: type[BaseAlgorithm]) -> None:
-    """With k = 2.5 a group of 3 cannot be ranked: leaving one out leaves fewer than k."""
-    scripts = [([1], RNG.normal(size=31).tolist(), [""])]
-    log = train(algorithm, scripts, 3, 2, objective="max", k=2.5, group_size=4)
-    assert np.isfinite(log.rewards).all()
-
-
 def test_remaining_return_by_hand() -> None:
     remaining = RemainingReturn()
     assert remaining(np.array([0, 5])).tolist() == [0.0, 0.0]

@@ -81,11 +81,7 @@ def test_every_credit_learns(algorithm: type[BaseAlgorithm], credit: str) -> Non
 
 
 class Task(Gamble):
-    """
-    A Gamble that is one of two tasks, which the policy can tell apart. The second swaps the arms and adds 10 to every return.
-
-    :param task: 0 or 1
-    """
+    """A Gamble that is one of two tasks, which the policy can tell apart. The second swaps the arms and adds 10 to returns."""
 
     def __init__(self, task: int) -> None:
         self.task = task
@@ -107,11 +103,7 @@ def test_groups_by_task(algorithm: type[BaseAlgorithm]) -> None:
 
 
 class Glitch(gym.Env):
-    """
-    Ten steps, action 1 pays 1. The reward sensor fails once.
-
-    :param episode: number of the episode in which its fifth reward is a million
-    """
+    """Ten steps, action 1 pays 1. The reward sensor fails once, with a million in the fifth step of an episode."""
 
     observation_space = spaces.Box(0.0, 1.0, (1,))
     action_space = spaces.Discrete(2)

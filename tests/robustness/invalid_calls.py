@@ -231,11 +231,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
 
 
 class InvalidCall:
-    """
-    A call with one bad argument.
-
-    :param rng: generator
-    """
+    """A call with one bad argument."""
 
     def __init__(self, rng: Rng) -> None:
         self.name = str(one_of(rng, *CALLS))
@@ -250,11 +246,7 @@ class InvalidCall:
 
 
 class Mutant:
-    """
-    An objective with random slips: it may still be one, so it must be refused clearly or be a whole objective.
-
-    :param rng: generator
-    """
+    """An objective with random slips: it may still be one, so it must be refused clearly or be a whole objective."""
 
     def __init__(self, rng: Rng) -> None:
         text = draw_objective(rng, 4)

@@ -113,11 +113,7 @@ WAYS = ("constructor", "constructor", "attribute", "load")
 
 
 class InvalidModel:
-    """
-    A random configuration with one bad parameter.
-
-    :param rng: generator
-    """
+    """A random configuration with one bad parameter."""
 
     def __init__(self, rng: Rng) -> None:
         is_on_policy = rng.random() < 0.7

@@ -37,11 +37,7 @@ class Part(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """
-    :param case: ``name:number``, for ``attack.py --case``
-    :param description: the case as text
-    :param error: what was raised, with its traceback
-    """
+    """A case, ``name:number`` for ``attack.py --case``, its description, and what was raised, with the traceback."""
 
     case: str
     description: str

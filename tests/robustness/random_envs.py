@@ -98,11 +98,7 @@ class RandomEpisodes(gym.Env[Any, Any]):
 
 
 class RandomGoals(RandomEpisodes):
-    """
-    The same with goals, for hindsight: the reward is minus the distance to the goal.
-
-    :param kwargs: as ``RandomEpisodes``, without ``observation``
-    """
+    """The same with goals, for hindsight: the reward is minus the distance to the goal."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
