@@ -147,6 +147,8 @@ def parent_defaults(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
 def small(algorithm: type[BaseAlgorithm], **kwargs: Any) -> dict[str, Any]:
     """Settings for short rollouts and a small net."""
     settings: dict[str, Any] = {"n_steps": 8, "policy_kwargs": dict(SMALL_NET), "device": "cpu", "seed": 0}
+    if "anneal" in inspect.signature(algorithm).parameters:
+        settings |= {"anneal": 0.0}
     if "PPO" in algorithm.__name__:
         settings |= {"batch_size": 8, "n_epochs": 2}
     return settings | kwargs

@@ -1,5 +1,6 @@
 """Comparison groups: the episodes of a rollout, topped up with the most recent earlier ones."""
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -7,11 +8,32 @@ import numpy as np
 
 from sb3_ordergrad.common.episodes import Rollout
 from sb3_ordergrad.lstatistics import GroupInfluence, LStatistic, Objective
+from sb3_ordergrad.lstatistics.presets import PRESETS
 
+MIN_TAIL = 0.01  # the default sample size does not grow below it
 MAX_GROUPS = 1000  # most recently seen groups that are remembered, so that memory and saved model stay bounded
 
 # made once: A2C's rollouts are too short to compute the weights of an L-statistic in each
 cached_lstatistic = lru_cache(maxsize=32)(LStatistic)
+
+
+def default_k(objective: Objective) -> int:
+    """
+    Sample size for an objective: 16, or as many as it has rank weights; for a tail or a quantile at least as many that 4
+    episodes are expected in the smaller part.
+
+    :param objective: the objective
+    :return: k
+    """
+    k = 16
+    for _, atom in objective.terms:
+        if atom.name == "weights":
+            return len(atom.arguments)
+        if PRESETS[atom.name].has_levels:
+            level = float(atom.arguments[0])
+            tail = level if atom.name.endswith("cvar") else min(level, 1.0 - level)
+            k = max(k, math.ceil(4.0 / max(tail, MIN_TAIL)))
+    return k
 
 
 class Group(NamedTuple):

@@ -1,5 +1,6 @@
 """What OrderPPO and OrderA2C add to SB3's on-policy algorithms."""
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,12 +15,13 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
-from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic
+from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, default_k
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.rare_losses import RareLossModel
 from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
 from sb3_ordergrad.common.return_std import RunningReturnStd
 from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_objective, parse_objective, rank_weights
+from sb3_ordergrad.lstatistics.objectives import check_k
 
 _TAIL = parse_objective("cvar:0.1")
 
@@ -36,8 +38,6 @@ class OrderMixin(OnPolicyAlgorithm):
     """
 
     objective: ObjectiveLike
-    k: float
-    group_size: int
     credit: str
     anneal: float
     anneal_from: ObjectiveLike
@@ -57,6 +57,26 @@ class OrderMixin(OnPolicyAlgorithm):
     @gamma.setter
     def gamma(self, value: float | None) -> None:
         self.__dict__["gamma"] = value
+
+    @property
+    def k(self) -> float:
+        """Sample size: the given one, or for ``None`` that of :func:`default_k`."""
+        given = self.__dict__["k"]
+        return default_k(parse_objective(self.objective)) if given is None else given
+
+    @k.setter
+    def k(self, value: float | None) -> None:
+        self.__dict__["k"] = value
+
+    @property
+    def group_size(self) -> int:
+        """Number of episodes that are compared: the given one, or for ``None`` twice the sample size."""
+        given = self.__dict__["group_size"]
+        return 2 * math.ceil(self.k) if given is None else given
+
+    @group_size.setter
+    def group_size(self, value: int | None) -> None:
+        self.__dict__["group_size"] = value
 
     @property
     def anneal_fraction(self) -> float:
@@ -84,6 +104,8 @@ class OrderMixin(OnPolicyAlgorithm):
             self._return_std = RunningReturnStd()
 
     def _check_order_parameters(self) -> None:
+        if self.__dict__["group_size"] is None:
+            check_k(self.k)
         if isinstance(self.group_size, bool) or not isinstance(self.group_size, Integral) or self.group_size < 2:
             raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2, such as 32.")
         # before the rank weights: a huge k would exhaust the memory
@@ -147,14 +169,18 @@ class OrderMixin(OnPolicyAlgorithm):
             return
         objective = interpolate_objective(self.anneal_from, target, fraction)
         transforms = {key: TransformedReturn(group, self.k, objective) for key, group in groups.items()}
-        rewards, ranked = pseudo_rewards(rollout, transforms, self.credit, self._remaining_returns)
+        smooth = self.smooth_rare_losses and self.credit != "terminal"
+        model = self._rare_loss_model() if smooth else None
+        fence = -np.inf if model is None else model.update_fence(rollout.rewards)
+        rewards, ranked, losses = pseudo_rewards(rollout, transforms, self.credit, self._remaining_returns, fence)
         if self.credit == "projected":
             # after its use: an episode's projection must not depend on the episode
             update_remaining_returns(self._remaining_returns, rollout, transforms, self.group_size)
             recent = self._episode_memory.recent
             self._remaining_returns = {key: b for key, b in self._remaining_returns.items() if key in recent}
-        if self.smooth_rare_losses and self.credit != "terminal" and ranked.any():
-            rewards[ranked] = self._with_expected_losses(rewards[ranked], ranked)
+        if model is not None and fence > -np.inf and ranked.any():
+            inputs = self._observations_and_actions()[ranked.ravel()]
+            rewards[ranked] += losses[ranked] - model.expected_losses(inputs, losses[ranked])
         buffer = self.rollout_buffer
         reward_scale = self.value_scale / self._return_std.update(rewards, ranked, buffer.episode_starts, self.gamma)
         buffer.rewards[:] = reward_scale * rewards
@@ -162,18 +188,12 @@ class OrderMixin(OnPolicyAlgorithm):
         self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
         self.logger.record("train/reward_scale", reward_scale)
 
-    def _with_expected_losses(self, rewards: np.ndarray, ranked: np.ndarray) -> np.ndarray:
-        """
-        :param rewards: pseudo-rewards of the steps whose group can be ranked, shape (n,)
-        :param ranked: which of the rollout's steps these are, shape (n_steps, n_envs)
-        :return: the same with rare losses replaced by their expected value
-        """
-        inputs = self._observations_and_actions()[ranked.ravel()]
+    def _rare_loss_model(self) -> RareLossModel:
         settings = (str(parse_objective(self.objective)), self.k, self.credit)
         # what was learned for another objective is in other units
         if self._rare_losses is None or self._rare_losses.settings != settings:
-            self._rare_losses = RareLossModel(inputs.shape[1], settings)
-        return self._rare_losses.smooth(inputs, rewards)
+            self._rare_losses = RareLossModel(settings)
+        return self._rare_losses
 
     def _observations_and_actions(self) -> np.ndarray:
         """

@@ -22,17 +22,24 @@ CREDITS = ("dense", "projected", "terminal")
 
 
 def pseudo_rewards(
-    rollout: Rollout, transforms: dict[str, TransformedReturn], credit: str, remaining_returns: dict[str, RemainingReturn]
-) -> tuple[np.ndarray, np.ndarray]:
+    rollout: Rollout,
+    transforms: dict[str, TransformedReturn],
+    credit: str,
+    remaining_returns: dict[str, RemainingReturn],
+    fence: float = -np.inf,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     :param transforms: the transformed return of each group that has members
     :param credit: one of :data:`CREDITS`
     :param remaining_returns: ``b_t`` of each group, from earlier rollouts; a group without one has the dense credit
-    :return: pseudo-rewards in units of the returns, and whether the step's group can be ranked; shape (n_steps, n_envs) each
+    :param fence: raw rewards below it are rare losses
+    :return: pseudo-rewards in units of the returns, whether the step's group can be ranked, and the rare losses: what the
+        pseudo-reward would be higher if the raw reward were not below the fence; shape (n_steps, n_envs) each
     """
     # stays so where the episode is unfinished and its group has no members yet
     rewards = np.zeros_like(rollout.rewards) if credit == "terminal" else rollout.rewards.copy()
-    ranked = np.zeros(rewards.shape, dtype=bool)
+    ranked, losses = np.zeros(rewards.shape, dtype=bool), np.zeros(rewards.shape)
+    has_losses = credit != "terminal" and (rollout.rewards < fence).any()
     n_episodes = len(rollout.finished) + len(rollout.ongoing_group_keys)
     for key, transform in transforms.items():
         group = transform.group
@@ -51,4 +58,7 @@ def pseudo_rewards(
         now = b(rollout.elapsed[steps])
         later = np.where(last, 0.0, b(rollout.elapsed[steps] + 1))
         rewards[steps] = transform(after + later, member) - transform(before + now, member) - transform.slope * (later - now)
-    return rewards, ranked
+        if has_losses and transform.lstatistic is not None:
+            without_loss = before + np.maximum(rollout.rewards[steps], fence)
+            losses[steps] = transform(without_loss + later, member) - transform(after + later, member)
+    return rewards, ranked, np.maximum(losses, 0.0)

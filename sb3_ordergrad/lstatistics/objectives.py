@@ -210,8 +210,8 @@ def interpolate_objective(start: ObjectiveLike, target: ObjectiveLike, fraction:
     The objective on the way from ``start`` to ``target``, for annealing.
 
     Two levels of one family (``cvar:1 -> cvar:0.1``; likewise ``upper_cvar``, ``quantile``, ``top_quantile`` with one plotting
-    position and ``harrell_davis``; ``mean`` counts as ``cvar:1`` and ``upper_cvar:1``) give the interpolated level, all other
-    pairs the mixture ``(1 - fraction) * start + fraction * target``.
+    position and ``harrell_davis``) give the interpolated level, all other pairs, also from the mean, the mixture
+    ``(1 - fraction) * start + fraction * target``.
 
     :param start: the objective at fraction 0
     :param target: the objective at fraction 1
@@ -247,8 +247,6 @@ def _level(objective: Objective, family: str) -> tuple[Argument, ...] | None:
     if len(objective.terms) != 1 or objective.terms[0][0] != 1.0:
         return None
     atom = objective.terms[0][1]
-    if atom.name == "mean" and family in ("cvar", "upper_cvar"):
-        return (1.0,)
     return atom.arguments if atom.name == family else None
 
 

@@ -60,19 +60,22 @@ class OrderA2C(OrderMixin, A2C):
         ``"median"``, ``"mean - 0.5*gini"``, a vector of ``k`` ascending rank weights, ...
         (all spellings: ``docs/objectives.md``)
     :param k: Sample size K of the objective, ``1 <= k < group_size``: the rank weights apply to K episodes
-        drawn from the group without replacement
+        drawn from the group without replacement. ``None`` is 16, or as many that 4 episodes are in the tail of the
+        objective (80 for ``"cvar:0.05"``), or the number of given rank weights
     :param group_size: Number N of episodes that are compared: those that ended in the rollout, topped up with the most recent
-        earlier ones. If more end in a rollout, all of them are compared
+        earlier ones. If more end in a rollout, all of them are compared. ``None`` is twice ``k``
     :param credit: How the transformed return is distributed over the steps of an episode: ``"projected"``, the change of what
         the episode is expected to return, ``"dense"``, the change of what it has collected, or ``"terminal"``, all at the last
         step
     :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
-        (soft risk); 0 starts with ``objective``
-    :param anneal_from: The objective at the start of annealing
+        (soft risk): a tail objective alone does not see the successes of a policy that mostly fails. 0 starts with
+        ``objective``
+    :param anneal_from: The objective at the start of annealing. Two levels of one family (``"cvar:0.6"`` and
+        ``"cvar:0.05"``) are interpolated, other pairs are mixed
     :param group_by: Compare only episodes whose last ``info`` has the same value under this key; ``None`` compares all
     :param value_scale: Standard deviation of the discounted sums of pseudo-rewards after scaling by a running estimate, and so
         the size of the critic's targets, whatever the scale of the rewards
-    :param smooth_rare_losses: Replace rare, large losses among the pseudo-rewards by their learned mean given observation and
+    :param smooth_rare_losses: Replace rare, large losses among the rewards by their learned mean given observation and
         action, so that a step is charged for the risk that it takes and not for bad luck (not with ``credit="terminal"``)
     :param _init_setup_model: Whether or not to build the network at the creation of the instance
     """
@@ -102,10 +105,10 @@ class OrderA2C(OrderMixin, A2C):
         seed: int | None = None,
         device: th.device | str = "auto",
         objective: ObjectiveLike = "cvar:0.25",
-        k: float = 16,
-        group_size: int = 32,
+        k: float | None = None,
+        group_size: int | None = None,
         credit: str = "projected",
-        anneal: float = 0.0,
+        anneal: float = 0.8,
         anneal_from: ObjectiveLike = "mean",
         group_by: str | None = None,
         value_scale: float = 1.0,

@@ -276,9 +276,9 @@ def test_is_mean(objective: Any, k: float, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("start", "target", "fraction", "expected"),
     [
-        ("mean", "cvar:0.2", 0.5, "cvar:0.6"),
-        ("cvar:0.2", "mean", 0.25, "cvar:0.4"),
-        ("mean", "upper_cvar:0.2", 0.5, "upper_cvar:0.6"),
+        ("cvar:1", "cvar:0.2", 0.5, "cvar:0.6"),
+        ("upper_cvar:1", "upper_cvar:0.2", 0.5, "upper_cvar:0.6"),
+        ("mean", "cvar:0.2", 0.5, "0.5*mean + 0.5*cvar:0.2"),
         ("cvar:0.6", "cvar:0.1", 0.2, "cvar:0.5"),
         ("quantile:0.5", "var:0.1", 0.5, "quantile:0.3"),
         ("quantile:0.5:blom", "QuantileBlom:0.1", 0.5, "quantile:0.3:blom"),

@@ -24,7 +24,7 @@ def environments(env_id: str, time_limit: int, normalize: bool) -> VecEnv:
 def train_pair(
     algorithm: type[BaseAlgorithm], env_id: str, time_limit: int, normalize: bool, **kwargs: Any
 ) -> tuple[BaseAlgorithm, BaseAlgorithm, RolloutLog]:
-    settings = parent_defaults(algorithm) | small(algorithm, n_steps=32 if algorithm is OrderPPO else 5)
+    settings = parent_defaults(algorithm) | small(parent_of(algorithm), n_steps=32 if algorithm is OrderPPO else 5)
     steps = 3 * 32 * 8
     parent = parent_of(algorithm)("MlpPolicy", environments(env_id, time_limit, normalize), **settings)
     start = parameters_of(parent)
@@ -59,7 +59,7 @@ def test_parameters_have_the_same_bits(algorithm: type[BaseAlgorithm], normalize
 def test_other_parameters_do_not_matter(algorithm: type[BaseAlgorithm], kwargs: dict[str, Any]) -> None:
     kwargs = dict(kwargs)
     text = kwargs.pop("objective_text", "mean")
-    settings = parent_defaults(algorithm) | small(algorithm)
+    settings = parent_defaults(algorithm) | small(parent_of(algorithm))
     models = []
     for cls, extra in ((parent_of(algorithm), {}), (algorithm, {"objective": text, "credit": "dense", **kwargs})):
         model = cls("MlpPolicy", environments("CartPole-v1", 12, True), **settings, **extra)
@@ -69,7 +69,7 @@ def test_other_parameters_do_not_matter(algorithm: type[BaseAlgorithm], kwargs: 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_another_objective_gives_other_parameters(algorithm: type[BaseAlgorithm]) -> None:
-    settings = parent_defaults(algorithm) | small(algorithm, k=2, group_size=4, credit="dense")
+    settings = parent_defaults(algorithm) | small(parent_of(algorithm), k=2, group_size=4, credit="dense")
     models = []
     for objective in ("mean", "cvar:0.5"):
         model = algorithm("MlpPolicy", make_vec_env(ToyEnv, n_envs=2, seed=0), **settings, objective=objective)
@@ -80,7 +80,7 @@ def test_another_objective_gives_other_parameters(algorithm: type[BaseAlgorithm]
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_continued_and_reloaded(algorithm: type[BaseAlgorithm], tmp_path: Any) -> None:
-    settings = parent_defaults(algorithm) | small(algorithm)
+    settings = parent_defaults(algorithm) | small(parent_of(algorithm))
     models = []
     for cls, extra in ((parent_of(algorithm), {}), (algorithm, {"objective": "mean", "credit": "dense"})):
         model = cls("MlpPolicy", gym.make("Pendulum-v1", max_episode_steps=10), **settings, **extra)

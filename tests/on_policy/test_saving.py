@@ -127,7 +127,7 @@ def test_to_a_stream_and_with_vec_normalize(algorithm: type[BaseAlgorithm]) -> N
 def test_set_parameters(algorithm: type[BaseAlgorithm]) -> None:
     """The parent's parameters fit, both ways."""
     model = trained(algorithm)
-    parent = parent_of(algorithm)("MlpPolicy", ToyEnv(), **small(algorithm, seed=1))
+    parent = parent_of(algorithm)("MlpPolicy", ToyEnv(), **small(parent_of(algorithm), seed=1))
     parent.set_parameters(model.get_parameters())
     assert_same_parameters(model, parent)
     model.set_parameters(parent.get_parameters())
