@@ -36,6 +36,18 @@ def default_k(objective: Objective) -> int:
     return k
 
 
+def default_anneal(rank_weights: np.ndarray) -> float:
+    """
+    0.8 for an objective of the lower returns, with less than a quarter of its weight on the upper half of the ranks, otherwise
+    0. Alone it does not see the successes of a policy that mostly fails.
+
+    :param rank_weights: shape (K,)
+    :return: fraction of training
+    """
+    weights = np.abs(rank_weights)
+    return 0.8 if weights[len(weights) // 2 :].sum() < 0.25 * weights.sum() else 0.0
+
+
 class Group(NamedTuple):
     """
     Episodes that are compared with each other, oldest first.

@@ -15,7 +15,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
-from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, default_k
+from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, default_anneal, default_k
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.rare_losses import RareLossModel
 from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
@@ -39,7 +39,6 @@ class OrderMixin(OnPolicyAlgorithm):
 
     objective: ObjectiveLike
     credit: str
-    anneal: float
     anneal_from: ObjectiveLike
     group_by: str | None
     value_scale: float
@@ -77,6 +76,16 @@ class OrderMixin(OnPolicyAlgorithm):
     @group_size.setter
     def group_size(self, value: int | None) -> None:
         self.__dict__["group_size"] = value
+
+    @property
+    def anneal(self) -> float:
+        """Fraction of training over which the objective moves: the given one, or for ``None`` the default of the objective."""
+        given = self.__dict__["anneal"]
+        return default_anneal(rank_weights(self.objective, self.k)) if given is None else given
+
+    @anneal.setter
+    def anneal(self, value: float | None) -> None:
+        self.__dict__["anneal"] = value
 
     @property
     def anneal_fraction(self) -> float:
