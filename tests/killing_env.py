@@ -10,13 +10,7 @@ import gymnasium as gym
 
 
 class Killing(gym.Wrapper):
-    """
-    CartPole that a number of times kills its own process, or the worker that waits for it.
-
-    :param log: file to which the id of every training process is written
-    :param victim: ``"run"`` or ``"worker"``
-    :param times: number of processes that are killed
-    """
+    """CartPole that kills its own process or the worker that waits for it, ``times`` times; ``log`` gets the ids."""
 
     def __init__(self, log: str, victim: str = "run", times: int = 0) -> None:
         super().__init__(gym.make("CartPole-v1"))
