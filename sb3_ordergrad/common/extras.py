@@ -3,9 +3,7 @@
 
 def install_hint(extra: str) -> str:
     """
-    The command that installs an extra. The package is installed from a checkout: no registry has it.
-
-    :param extra: a key of ``extras_require`` in setup.py, e.g. ``"plots"``
-    :return: a shell command, to be run in the root folder of the checkout
+    The command that installs an extra (a key of ``extras_require``), for the root folder of the checkout: no registry has the
+    package.
     """
     return f'pip install -c constraints.txt ".[{extra}]"'

@@ -32,11 +32,7 @@ class Group(NamedTuple):
 
 
 class EpisodeMemory:
-    """
-    The most recent episodes of each of the ``MAX_GROUPS`` most recently seen groups. Saved with the model.
-
-    :param group_by: key of ``info`` whose values are the keys of the groups
-    """
+    """The most recent episodes of each of the ``MAX_GROUPS`` most recently seen groups. Saved with the model."""
 
     def __init__(self, group_by: str | None = None) -> None:
         self.group_by = group_by
@@ -47,7 +43,6 @@ class EpisodeMemory:
 
     def add(self, rollout: Rollout, group_size: int) -> dict[str, Group]:
         """
-        :param rollout: the rollout
         :param group_size: size up to which the episodes of the rollout are topped up with earlier ones
         :return: the groups of the rollout's episodes that have members, by key
         """

@@ -25,9 +25,8 @@ def pseudo_rewards(
     rollout: Rollout, transforms: dict[str, TransformedReturn], credit: str, remaining_returns: dict[str, RemainingReturn]
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    :param rollout: the rollout
     :param transforms: the transformed return of each group that has members
-    :param credit: "dense", "projected" or "terminal"
+    :param credit: one of :data:`CREDITS`
     :param remaining_returns: ``b_t`` of each group, from earlier rollouts; a group without one has the dense credit
     :return: pseudo-rewards in units of the returns, and whether the step's group can be ranked; shape (n_steps, n_envs) each
     """

@@ -80,7 +80,6 @@ def objectives_by_algorithm(items: Sequence[str] | None, algos: Sequence[str]) -
     defaults. A baseline takes the mean.
 
     :param items: e.g. ``["mean", "cvar:0.25", "remac.max"]``; ``None`` without the option
-    :param algos: the algorithms
     :raises ValueError: if an item belongs to a baseline or to an algorithm that is not compared, or if no algorithm takes it
     """
     pairs = [_split("--objectives", item, algos) for item in items or ()]
@@ -99,13 +98,11 @@ def objectives_by_algorithm(items: Sequence[str] | None, algos: Sequence[str]) -
 
 def params_by_algorithm(items: Sequence[str], algos: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
-    The hyperparameters that ``--params`` sets for each algorithm.
+    The hyperparameters that ``--params`` sets for each algorithm, from items ``key:value`` or ``algo.key:value``.
 
     ``remac.k:4`` applies to ReMAC alone and overrides ``k:4``, which applies to every algorithm whose constructor has ``k``.
     Settings of the environment and the run, such as ``n_envs``, apply to all.
 
-    :param items: ``key:value`` or ``algo.key:value``
-    :param algos: the algorithms
     :raises ValueError: if an item is malformed, or names what no constructor knows or an algorithm that is not compared
     """
     known = {algo: [*RESERVED, *constructor_parameters(algorithm_class(algo))] for algo in algos}

@@ -9,10 +9,9 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 import gymnasium as gym
 
@@ -43,8 +42,6 @@ from sb3_ordergrad.compare.run import make_model
 from sb3_ordergrad.compare.run_folder import RunFolder
 from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.evaluation import SUMMARY
-
-T = TypeVar("T")
 
 DEFAULT_ENV = "FragileHalfCheetah-v0"
 DEFAULT_SEEDS = 3
@@ -100,10 +97,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _unique(items: Iterable[T]) -> list[T]:
-    return list(dict.fromkeys(items))
-
-
 def _check_options(args: argparse.Namespace) -> None:
     for name, value, least, most in (
         ("--seeds", args.seeds, 1, MAX_SEED),
@@ -157,14 +150,13 @@ def plan(args: argparse.Namespace) -> list[RunSpec]:
     An algorithm that is a plain one on the ``mean`` then takes the settings of the plain one (``ppo.yml``), so that the
     baseline can be tuned separately, and is trained for as many steps as on its other objectives.
 
-    :param args: parsed options
     :raises ValueError: if an option is out of range or unknown
     """
     _check_options(args)
     n_seeds = args.seeds or (DEMO_SEEDS if args.demo else DEFAULT_SEEDS)
-    seeds = _unique(args.seed_list or range(n_seeds))
+    seeds = list(dict.fromkeys(args.seed_list or range(n_seeds)))
     out = str(args.out or ("results/demo" if args.demo else "results"))
-    algos = _unique(args.algos)
+    algos = list(dict.fromkeys(args.algos))
     objectives = objectives_by_algorithm([item.strip() for item in args.objectives or ()] or None, algos)
     params = params_by_algorithm(args.params, algos)
     specs = []

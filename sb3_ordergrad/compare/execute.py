@@ -61,10 +61,7 @@ def run_all(specs: Sequence[RunSpec], n_jobs: int, backend: str = "local", sched
     """
     Execute all runs that are not finished, with a progress bar.
 
-    :param specs: the runs
     :param n_jobs: runs at a time, each in a separate process; with 1 they are executed in this process
-    :param backend: one of :data:`~sb3_ordergrad.compare.backends.BACKENDS`
-    :param scheduler: address of the Dask scheduler
     :return: for each run that failed its folder's name and the reason
     """
     # Absolute paths, since a worker elsewhere has another current folder; by folder, so that no run is executed twice

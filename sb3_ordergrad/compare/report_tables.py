@@ -13,15 +13,7 @@ Results = Mapping[tuple[str, str], Mapping[int, ReturnDistribution]]
 
 @dataclass(frozen=True)
 class Row:
-    """
-    A row of the table.
-
-    :param algo: the algorithm
-    :param objective: the objective's label, or ``"b minus a"`` for a difference
-    :param n_seeds: number of seeds
-    :param intervals: estimate and interval of each statistic
-    :param is_difference: whether the row is the difference of two others
-    """
+    """A row of the table, or the difference of two others, with estimate and interval of each statistic."""
 
     algo: str
     objective: str

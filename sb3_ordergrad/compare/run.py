@@ -47,7 +47,6 @@ def run_one(spec: RunSpec) -> Path:
     """
     Train and evaluate one run unless its folder says that this was done. It can be called in any process, on any machine.
 
-    :param spec: the run
     :return: the folder, with ``model.zip``, ``vecnormalize.pkl`` (if the settings normalise), ``training.csv``,
         ``progress.csv`` (SB3's log), ``returns.csv`` and, written last, ``done.json``
     """

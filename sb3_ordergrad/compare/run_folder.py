@@ -33,12 +33,8 @@ FIELDS: dict[str, Any] = {
 @dataclass(frozen=True)
 class FinishedRun:
     """
-    The results of a run.
-
-    :param spec: the run
-    :param record: content of ``done.json``
-    :param distribution: returns of the evaluation
-    :param training_episodes: time steps at which the training episodes ended, and their raw returns
+    The results of a run: the content of ``done.json``, the returns of the evaluation, and the time steps at which the training
+    episodes ended with their raw returns.
     """
 
     spec: RunSpec
@@ -53,8 +49,6 @@ class RunFolder:
 
     The order of the writes is such that a process killed at any point leaves a folder whose unfinished part is repeated:
     policy and training episodes, ``trained.json``, ``returns.csv``, ``done.json``. A damaged file counts as missing.
-
-    :param spec: the run
     """
 
     def __init__(self, spec: RunSpec):
@@ -145,13 +139,7 @@ class RunFolder:
         (self.path / STEPS).write_text(str(steps))
 
     def finish_training(self, episodes: list[tuple[int, float, int]], seconds: float) -> None:
-        """
-        Write the training episodes and the record of the training, once the policy is saved.
-
-        :param episodes: time step of the end, return and length of each episode
-        :param seconds: duration of the training
-        :raises RuntimeError: if the folder has another owner
-        """
+        """Write the training episodes (time step, return, length) and the record of the training, once the policy is saved."""
         self._check_owner()
         files.write_csv(self.path / "training.csv", ("timestep", "return", "length"), episodes)
         origin = {"commit": files.git_commit(), "versions": files.package_versions(), "machine": files.machine()}
@@ -168,14 +156,7 @@ class RunFolder:
         return record
 
     def finish_evaluation(self, record: dict[str, Any], distribution: ReturnDistribution, seconds: float) -> None:
-        """
-        Write the evaluation returns, then the record of the run.
-
-        :param record: the record of the training
-        :param distribution: returns of the evaluation
-        :param seconds: duration of the evaluation
-        :raises RuntimeError: if the folder has another owner
-        """
+        """Write the evaluation returns, then the record of the run, which extends that of the training."""
         self._check_owner()
         distribution.to_csv(self.path / "returns.csv")
         evaluation = {"evaluation": self.spec.evaluation, "seconds_evaluation": round(seconds, 2)}

@@ -77,12 +77,9 @@ def hyperparameter_folder() -> Path:
 
 def load_settings(algo: str, env_id: str, conf_dir: Path | None = None) -> dict[str, Any]:
     """
-    The entry of ``<algo>.yml`` for an environment, or its entry ``default``.
+    The entry of ``<algo>.yml`` for an environment as it stands in the file, or its entry ``default``.
 
-    :param algo: name of the file without ``.yml``
-    :param env_id: the environment
     :param conf_dir: folder of the YAML files; those of the package if ``None``
-    :return: the entry as it stands in the file
     :raises ValueError: if there is no such file or entry, or its content is invalid; the message names the file
     """
     path = (conf_dir or hyperparameter_folder()) / f"{algo}.yml"
@@ -132,10 +129,8 @@ def check_json(settings: Mapping[Any, Any], where: str) -> None:
 
 def parse_param(item: str) -> tuple[str, Any]:
     """
-    A hyperparameter in RL Zoo's form ``key:value``, where a value that is not a Python literal is a string.
+    Key and value of a hyperparameter in RL Zoo's form ``key:value``, where a value that is not a Python literal is a string.
 
-    :param item: e.g. ``"gamma:1.0"`` or ``"credit:terminal"``
-    :return: key and value
     :raises ValueError: if the item has no colon, the key has an option of its own, or the value has no form in JSON
     """
     key, colon, value = item.partition(":")

@@ -110,10 +110,8 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
 
     def purses(self) -> list[np.ndarray]:
         """
-        All purses that can be reached. After t rounds they are multiples of ``start / 8^t``, which floats hold exactly for the
-        registered constants.
-
-        :return: ``[(n_0,), ..., (n_6,)]``, ascending, those before each round and after the last
+        All purses before each round and after the last, ascending: ``[(n_0,), ..., (n_6,)]``. After t rounds they are
+        multiples of ``start / 8^t``, which floats hold exactly for the registered constants.
         """
         purses = [np.array([self.start])]
         for _ in range(N_ROUNDS):
@@ -152,20 +150,12 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         )
 
     def observation(self, purse: float, n_rounds_played: int) -> np.ndarray:
-        """
-        :param purse: in [0, cap]
-        :param n_rounds_played: in 0..6
-        :return: what the agent sees there, ``(2,)`` float32
-        """
+        """What the agent sees with a purse in [0, cap] after 0 to 6 rounds, ``(2,)`` float32."""
         doublings = math.log2((1.0 + purse) / (1.0 + self.start))
         return np.array([doublings, 2.0 * n_rounds_played / N_ROUNDS - 1.0], dtype=np.float32)
 
     def render(self) -> np.ndarray | None:
-        """
-        Draw the rounds left (blue, above) and the purse (green, below) as horizontal bars.
-
-        :return: ``(64, 256, 3)`` uint8, or None without a render mode
-        """
+        """Draw the rounds left (blue, above) and the purse (green, below) as horizontal bars, ``(64, 256, 3)`` uint8."""
         if self.render_mode is None:
             return None
         image = np.full((64, 256, 3), 255, dtype=np.uint8)

@@ -177,11 +177,7 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
         return observation
 
     def render(self) -> np.ndarray | None:
-        """
-        Draw the maze from above: walls black, goal green, guarded cell red, the agent blue.
-
-        :return: ``(256, 256, 3)`` uint8, rows downwards, or None without a render mode
-        """
+        """Draw the maze from above, ``(256, 256, 3)`` uint8: walls black, goal green, guarded cell red, the agent blue."""
         if self.render_mode is None:
             return None
         scale = 32

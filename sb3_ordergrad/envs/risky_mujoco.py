@@ -145,15 +145,10 @@ class RiskyHopperEnv(TiltRisk, HopperEnv):
 
 class RiskyWalker2dEnv(TiltRisk, Walker2dEnv):
     """
-    Walker2d-v5 of O-RAAC (Urpí et al. 2021, https://arxiv.org/abs/2102.05371): the rule of :class:`RiskyHopperEnv`.
+    Walker2d-v5 of O-RAAC (Urpí et al. 2021, https://arxiv.org/abs/2102.05371): rule and parameters of
+    :class:`RiskyHopperEnv`, with its own constants.
 
     Walker2d itself ends the episode from 1 rad on. 500 steps with the registration of ``RiskyWalker2d-v0``.
-
-    :param max_angle: the torso's angle in rad, to either side, from which a step is at risk
-    :param probability: chance of the penalty in a step at risk
-    :param penalty: what is added to the reward of the step
-    :param kwargs: ``certain`` of :class:`RandomEvent`, and the arguments of gymnasium's ``Walker2dEnv``
-    :raises ValueError: if a parameter is outside its range
     """
 
     def __init__(self, max_angle: float = 0.5, probability: float = 0.1, penalty: float = -30.0, **kwargs: Any) -> None:
@@ -183,16 +178,11 @@ class FragileHalfCheetahEnv(SpeedRisk, HalfCheetahEnv):
 
 class FragileHopperEnv(SpeedRisk, HopperEnv):
     """
-    Hopper-v5 on a machine that breaks when driven fast: the rule of :class:`FragileHalfCheetahEnv` with its own constants.
+    Hopper-v5 on a machine that breaks when driven fast: rule and parameters of :class:`FragileHalfCheetahEnv`, with its own
+    constants.
 
     500 steps with the registration of ``FragileHopper-v0``: 500 steps at risk are survived with probability
     0.999^500 = 0.61. (Why these constants: docs/environments.md.)
-
-    :param v_max: speed in m/s above which a step is at risk
-    :param probability: chance of a breakdown in a step at risk
-    :param penalty: what a breakdown adds to the reward of its step
-    :param kwargs: ``certain`` of :class:`RandomEvent`, and the arguments of gymnasium's ``HopperEnv``
-    :raises ValueError: if a parameter is outside its range
     """
 
     ends_episode = True

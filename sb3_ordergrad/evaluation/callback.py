@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_ordergrad.evaluation.argument_checks import check_count
 from sb3_ordergrad.evaluation.eval_env import like_training_env
 from sb3_ordergrad.evaluation.evaluation_log import read_evaluations
-from sb3_ordergrad.evaluation.returns import EvaluatedModel, needs_action_masks
+from sb3_ordergrad.evaluation.returns import EvaluatedModel, needs_action_masks, restored
 from sb3_ordergrad.evaluation.statistics import objective_value, objective_weights
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -165,16 +165,12 @@ class ObjectiveEvalCallback(EvalCallback):
 
     def _evaluate(self) -> None:
         """The parent's evaluation, without its selection by the mean, its callbacks and its dump of the log."""
-        model, best, callback, level = self.model, self.best_mean_reward, self.callback, self.logger.level
-        evaluated = EvaluatedModel(model, self.eval_env)
-        self.model, self.best_mean_reward, self.callback = evaluated, np.inf, None  # type: ignore[assignment]
-        self.logger.set_level(DISABLED)
-        try:
-            with evaluated.restored_noise():
-                super()._on_step()
-        finally:
-            self.model, self.best_mean_reward, self.callback = model, best, callback
-            self.logger.set_level(level)
+        evaluated = EvaluatedModel(self.model, self.eval_env)
+        own, level = restored(self, "model", "best_mean_reward", "callback"), restored(self.logger, "level")
+        with own, level, evaluated.restored_noise():
+            self.model, self.best_mean_reward, self.callback = evaluated, np.inf, None  # type: ignore[assignment]
+            self.logger.set_level(DISABLED)
+            super()._on_step()
 
     def _log(self, returns: np.ndarray, value: float) -> None:
         if self.verbose >= 1:

@@ -24,15 +24,12 @@ _PASS_ONE = "build the evaluation environment yourself and pass it as eval_env."
 
 def like_training_env(env: VecEnv, n_envs: int) -> VecEnv:
     """
-    Create environments with the ids, arguments, wrappers and normalization of the training environments.
+    Create at most ``n_envs`` environments with the ids, arguments, wrappers and normalization of the training environments.
 
     They are created from gymnasium's spec of each environment (``env.spec``), which contains the arguments of every wrapper
     that derives from ``gymnasium.utils.RecordConstructorArgs``, as gymnasium's own do. ``VecNormalize`` is copied; the copy
     neither updates its statistics nor normalizes rewards.
 
-    :param env: the training environment
-    :param n_envs: number of environments to create, at most those of ``env``
-    :return: the evaluation environments
     :raises ValueError: if an environment or a wrapper cannot be created from its spec
     """
     if isinstance(env, (DummyVecEnv, SubprocVecEnv)):

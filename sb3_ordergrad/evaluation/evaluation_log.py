@@ -9,11 +9,9 @@ import numpy as np
 
 def read_evaluations(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
-    Read all evaluations of a training run.
+    All evaluations of a training run: ``timesteps``, shape ``(n,)``, ``results`` and ``ep_lengths``, shape
+    ``(n, n_eval_episodes)``, and ``successes`` of the same shape where the environment reports them.
 
-    :param path: a file ``evaluations.npz``
-    :return: ``timesteps``, shape ``(n,)``, ``results`` and ``ep_lengths``, shape ``(n, n_eval_episodes)``, and ``successes``
-        of the same shape where the environment reports them
     :raises ValueError: if the file is damaged
     """
     try:

@@ -66,12 +66,7 @@ def interquartile_mean(
     Mean of the middle half of the seeds with percentile intervals of a stratified bootstrap (Agarwal et al. 2021,
     https://arxiv.org/abs/2108.13264). The seeds of a line are one stratum: one task.
 
-    Agrees with ``rliable.metrics.aggregate_iqm`` and ``rliable.library.get_interval_estimates``.
-
     :param per_seed: shape ``(n_seeds, n_points)``
-    :param confidence: nominal coverage
-    :param n_resamples: number of bootstrap resamples
-    :param seed: seed of the resampling
     :return: shape ``(n_points,)``; lower and upper end, shape ``(2, n_points)``, ``None`` for a single seed
     """
     line, band = stratified_bootstrap(

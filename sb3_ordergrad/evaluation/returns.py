@@ -19,7 +19,7 @@ from sb3_ordergrad.evaluation.distribution import ReturnDistribution
 
 
 @contextmanager
-def _restored(owner: Any, *names: str) -> Iterator[None]:
+def restored(owner: Any, *names: str) -> Iterator[None]:
     """Restore the attributes of ``owner`` on exit, if there is one."""
     before = {} if owner is None else {name: getattr(owner, name) for name in names}
     try:
@@ -76,7 +76,7 @@ class EvaluatedModel:
 
     def restored_noise(self) -> AbstractContextManager[None]:
         """Restore the noise of gSDE on exit, so that a training that evaluates in a callback continues with its own."""
-        return _restored(self.noise, "exploration_mat", "exploration_matrices")
+        return restored(self.noise, "exploration_mat", "exploration_matrices")
 
 
 def evaluate_distribution(
@@ -113,7 +113,7 @@ def evaluate_distribution(
         env = DummyVecEnv([lambda: single_env])
     evaluated = EvaluatedModel(model, env)
     vec_normalize = unwrap_vec_normalize(env)
-    restored_normalization = _restored(vec_normalize, "training", "norm_reward")
+    restored_normalization = restored(vec_normalize, "training", "norm_reward")
     with restored_normalization, evaluated.restored_noise(), th.random.fork_rng(enabled=seed is not None):
         if vec_normalize is not None:
             vec_normalize.training = vec_normalize.norm_reward = False

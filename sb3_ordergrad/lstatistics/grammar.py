@@ -40,10 +40,8 @@ class _Token(NamedTuple):
 
 def parse(text: str) -> tuple[Term, ...]:
     """
-    Read an objective string.
+    The terms of the linear combination, in the order of the text.
 
-    :param text: the string, in the grammar at the top of this module
-    :return: the terms of the linear combination, in the order of the text
     :raises ValueError: if the text does not follow the grammar; the message repeats the text and the position
     """
     return _Parser(text).parse()

@@ -236,13 +236,7 @@ def interpolate_objective(start: ObjectiveLike, target: ObjectiveLike, fraction:
 
 
 def check_k(k: float) -> float:
-    """
-    Validate a sample size.
-
-    :param k: sample size
-    :return: k, as an int where it is a whole number
-    :raises ValueError: if k is not a real number between 1 and MAX_K
-    """
+    """The sample size, as an int where it is whole; raise a ValueError unless it is a real number between 1 and MAX_K."""
     if isinstance(k, bool) or not isinstance(k, Real) or not 1 <= k <= MAX_K:
         raise ValueError(f"k = {k!r} must be a real number >= 1 and <= {MAX_K}; k = 1 ranks single returns, the plain mean")
     return int(k) if float(k).is_integer() else float(k)

@@ -268,10 +268,8 @@ _PLAIN = {name.replace("_", ""): (name, "") for name in PRESETS} | ALIASES
 
 def find_preset(name: str) -> tuple[Preset, str] | None:
     """
-    Resolve the name of a preset.
-
-    :param name: any accepted spelling; case and underscores do not matter
-    :return: the preset and the plotting position that the name implies (empty if none); None if the name is unknown
+    The preset of a name, in any spelling, and the plotting position that the name implies (empty if none); ``None`` if it is
+    unknown.
     """
     found = _PLAIN.get(name.lower().replace("_", ""))
     return None if found is None else (PRESETS[found[0]], found[1])

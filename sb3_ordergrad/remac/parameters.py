@@ -23,13 +23,9 @@ _cached_lstatistic = lru_cache(maxsize=16)(LStatistic)
 
 def value_weights(objective: ObjectiveLike, k: float, n_action_samples: int, where: str = "") -> np.ndarray:
     """
-    Weights ``W alpha`` of the sorted Q-values of a state (see ``LStatistic.value_weights``).
+    Weights ``W alpha`` of the sorted Q-values of a state, ascending (see ``LStatistic.value_weights``).
 
-    :param objective: The objective
-    :param k: Sample size of the objective
-    :param n_action_samples: Number of actions per state
     :param where: At which point of training k has this value, for the error message
-    :return: shape ``(n_action_samples,)``, ascending
     :raises ValueError: if a parameter is out of its range, or if the objective is not defined for this k
     """
     n = n_action_samples

@@ -23,12 +23,7 @@ class ActionSamples(NamedTuple):
 
     @th.no_grad()
     def log_prob(self, epsilon: float) -> th.Tensor:
-        """
-        Log probability density of the squashed actions, as in SB3's ``SquashedDiagGaussianDistribution``.
-
-        :param epsilon: small value that keeps the logarithm finite (``epsilon`` of the distribution)
-        :return: shape ``(n_samples, batch)``, detached
-        """
+        """Log density of the squashed actions as in SB3, with the distribution's ``epsilon``; shape ``(n_samples, batch)``."""
         gaussian = -0.5 * self.noise.square() - self.std.log() - 0.5 * math.log(2.0 * math.pi)
         return (gaussian - th.log(1.0 - self.actions.square() + epsilon)).sum(-1)
 
@@ -39,11 +34,6 @@ def sample_actions(actor: Actor, observations: PyTorchObs, n_samples: int) -> Ac
 
     With gSDE, SB3 samples one noise matrix, so that all actions of a state would be equal. Given the state, the noise of an
     action is Gaussian, with a variance that follows from those of the matrix: it is sampled separately for each action.
-
-    :param actor: The actor
-    :param observations: A batch of (normalized) observations
-    :param n_samples: Number of actions per state
-    :return: the samples, differentiable with respect to the actor's parameters
     """
     mean, log_std, kwargs = actor.get_action_dist_params(observations)
     std = actor.action_dist.proba_distribution(mean, log_std, **kwargs).distribution.stddev if kwargs else log_std.exp()

@@ -22,10 +22,8 @@ INPUT_ERRORS = (AssertionError, ImportError, NameError, OSError, ValueError, gym
 
 def check_dictionaries(options: Sequence[str]) -> None:
     """
-    Make sure that the options of a script cannot run code.
-
-    :param options: the command line without the name of the script
-    :raises ValueError: if a value is not a Python literal, or an option that takes one is abbreviated
+    Raise a ValueError if a value of the options is not a Python literal, so that they cannot run code, or an option that takes
+    one is abbreviated.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(*DICTIONARIES, dest="items", nargs="*", action="extend", default=[])
@@ -89,11 +87,8 @@ COMMANDS: dict[str, Callable[[], object]] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """
-    Register our algorithms and environments with RL Zoo, then run one of its scripts.
-
-    Bad input ends the process with a message and status 2.
-
-    :param argv: name of the script and its options; those of the process if ``None``
+    Register our algorithms and environments with RL Zoo, then run one of its scripts with its options, those of the process if
+    ``argv`` is ``None``. Bad input ends the process with a message and status 2.
     """
     prog = "python -m sb3_ordergrad.zoo"
     parser = argparse.ArgumentParser(

@@ -31,10 +31,9 @@ CLASS_SETTINGS = {"callback": BaseCallback, "env_wrapper": gym.Wrapper, "vec_env
 
 def parse_hyperparams(hyperparams: dict[str, Any]) -> dict[str, Any]:
     """
-    Settings that RL Zoo can use without evaluating text.
+    The settings of an environment, as they stand in a YAML file, with Python text replaced by its value: RL Zoo can use them
+    without evaluating text.
 
-    :param hyperparams: the settings of an environment as they stand in a YAML file
-    :return: the same with Python text replaced by its value
     :raises ValueError: if a text is not a literal, or a name is not that of a callback, a wrapper or a policy;
         if ``n_envs`` or ``n_timesteps`` is out of range
     """
@@ -67,11 +66,7 @@ class OrderExperimentManager(ExperimentManager):
     RL Zoo's experiment with three differences: our algorithms read our YAML file unless another is named, text in a YAML file
     is parsed instead of evaluated, and tuning can maximise an objective.
 
-    :param args: the options, as RL Zoo has them
-    :param algo: name of the algorithm
-    :param rest: as RL Zoo's
     :param tune_objective: maximise this objective of the evaluation episodes, e.g. ``"cvar:0.25"``, instead of their mean
-    :param kwargs: as RL Zoo's
     :raises ValueError: if ``tune_objective`` is given without tuning, or is invalid for the number of evaluation episodes
     """
 
