@@ -72,21 +72,29 @@ class ToyEnv(gym.Env):
             self.observation_space.seed(seed)
         self.episode += 1
         self.n_steps, self.collected = 0, 0.0
+        self._start_episode()
         return self.observation_space.sample(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         assert self.action_space.contains(action), action
-        reward = float(self.np_random.normal()) if self.rewards is None else self.rewards[self.total_steps % len(self.rewards)]
         # SB3's vectorised environments hand rewards on in this precision
-        reward = float(np.float32(reward))
+        reward = float(np.float32(self._draw_reward(action)))
         self.total_steps += 1
         self.n_steps += 1
         self.collected += reward
-        done = self.n_steps == self.lengths[self.episode % len(self.lengths)]
+        done = self.n_steps == self.length
         if done:
             self.returns.append(self.collected)
-        info = {} if self.info is None else self.info(self.episode)
-        return self.observation_space.sample(), reward, done and not self.truncated, done and self.truncated, info
+        return self.observation_space.sample(), reward, done and not self.truncated, done and self.truncated, self._info()
+
+    def _start_episode(self) -> None:
+        self.length = self.lengths[self.episode % len(self.lengths)]
+
+    def _draw_reward(self, action: Any) -> float:
+        return self.np_random.normal() if self.rewards is None else self.rewards[self.total_steps % len(self.rewards)]
+
+    def _info(self) -> dict[str, Any]:
+        return {} if self.info is None else self.info(self.episode)
 
 
 class RolloutLog(BaseCallback):

@@ -37,16 +37,6 @@ def test_known_values() -> None:
     assert best_of(x, 10) == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize("level", [0.05, 0.1, 0.5, 0.9])
-def test_var_is_hazens_quantile(level: float) -> None:
-    assert value_at_risk(RETURNS, level) == pytest.approx(np.quantile(RETURNS, level, method="hazen"), abs=1e-12)
-
-
-@pytest.mark.parametrize("n", [36, 37])
-def test_median_is_numpys(n: int) -> None:
-    assert median(RETURNS[:n]) == pytest.approx(np.median(RETURNS[:n]), abs=1e-12)
-
-
 @pytest.mark.parametrize("k", [1, 2, 5, 8])
 def test_best_of_averages_the_maximum_of_all_subsets(k: int) -> None:
     x = RETURNS[:9]

@@ -63,30 +63,6 @@ def test_example_is_one_command(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "0"], "--seeds 0 must be at least 1"),
-        (["--steps", "-5"], "--steps -5 must be at least 1"),
-        (["--n-jobs", "0"], "--n-jobs 0 must be at least 1"),
-        (["--out", "figure.pdf"], "must be a .png file"),
-    ],
-)
-def test_bad_options_end_the_command(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        load("custom_lstatistic").main(arguments)
-    assert message in capsys.readouterr().err
-
-
-def test_existing_files_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mine = tmp_path / "mine.png"
-    mine.write_text("precious")
-    with pytest.raises(SystemExit):
-        load("advantages_for_llm_groups").main(["--out", str(mine)])
-    assert "exists and is not replaced" in capsys.readouterr().err
-    assert mine.read_text() == "precious"
-
-
 def test_lotteries_have_different_favourites() -> None:
     example = load("custom_lstatistic")
     pure = np.eye(len(example.LOTTERIES))

@@ -139,15 +139,6 @@ def test_permutation_shift_scale_and_sum(
 
 
 @settings(max_examples=50, deadline=None)
-@given(returns, st.data())
-def test_mean_is_the_leave_one_out_baseline(x: np.ndarray, data: st.DataObject) -> None:
-    k = data.draw(st.integers(1, len(x) - 1))
-    n = len(x)
-    expected = x - (x.sum() - x) / (n - 1)
-    np.testing.assert_allclose(k * LStatistic(n, k, "mean").advantages(x), expected, rtol=0, atol=1e-11)
-
-
-@settings(max_examples=50, deadline=None)
 @given(groups())
 def test_better_is_never_worse_under_nonnegative_weights(group: tuple[np.ndarray, LStatistic]) -> None:
     x, statistic = group

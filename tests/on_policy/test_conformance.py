@@ -103,22 +103,18 @@ def test_gsde(algorithm: type[BaseAlgorithm], squash_output: bool) -> None:
     assert ACTIONS["box"].contains(model.predict(env.reset())[0][0])
 
 
-def wrap_nothing(env: VecEnv) -> VecEnv:
-    return env
-
-
-def wrap_stack_and_normalize(env: VecEnv) -> VecEnv:
-    return VecNormalize(VecFrameStack(env, 2), gamma=0.9)
-
-
-def wrap_normalize_twice(env: VecEnv) -> VecEnv:
-    return VecNormalize(VecFrameStack(VecNormalize(env), 2))
+WRAPPERS: list[Callable[[VecEnv], VecEnv]] = [
+    lambda env: env,
+    VecNormalize,
+    lambda env: VecNormalize(VecFrameStack(env, 2), gamma=0.9),
+    lambda env: VecNormalize(VecFrameStack(VecNormalize(env), 2)),
+]
 
 
 @pytest.mark.parametrize(
     ("wrap", "monitor"),
     [
-        *itertools.product([wrap_nothing, VecNormalize, wrap_stack_and_normalize, wrap_normalize_twice], [False, True]),
+        *itertools.product(WRAPPERS, [False, True]),
         (VecMonitor, False),
     ],
 )

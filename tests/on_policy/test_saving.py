@@ -94,28 +94,6 @@ def test_custom_objects(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
 
 
 @ALGORITHMS
-def test_load_in_mid_episode(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
-    """``force_reset=False`` continues the unfinished episodes: their returns are whole."""
-    toys = [ToyEnv(lengths=[13, 11]), ToyEnv(lengths=[11, 13])]
-    env = DummyVecEnv([lambda toy=toy: toy for toy in toys])
-    model: Any = algorithm("MlpPolicy", env, **small(algorithm, objective="cvar:0.5", k=2, group_size=500))
-    model.learn(32)
-    model.save(tmp_path / "model")
-    loaded: Any = algorithm.load(tmp_path / "model", env=env, force_reset=False, device="cpu")
-    loaded.learn(96, reset_num_timesteps=False)
-    true = [value for toy in toys for value in toy.returns]
-    np.testing.assert_allclose(sorted(recorded(loaded)), sorted(true), rtol=1e-12)
-    # with the default, a new episode begins
-    known = len(recorded(loaded))
-    loaded.save(tmp_path / "model")
-    toys = [ToyEnv(lengths=[5]), ToyEnv(lengths=[6])]
-    again: Any = algorithm.load(tmp_path / "model", env=DummyVecEnv([lambda toy=toy: toy for toy in toys]), device="cpu")
-    again.learn(32, reset_num_timesteps=False)
-    true = [value for toy in toys for value in toy.returns]
-    np.testing.assert_allclose(sorted(recorded(again)[known:]), sorted(true), rtol=1e-12)
-
-
-@ALGORITHMS
 def test_load_after_a_cancelled_rollout(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
     model = trained(algorithm)
     model.learn(40, callback=StopAt(14))

@@ -213,13 +213,13 @@ COMMANDS: list[BadCommand] = [
     BadCommand("zoo", ["train", "--tune-objective"], "--tune-objective"),
     BadCommand("zoo", ["enjoy", "--algo", "no-such"], "no-such"),
     # the examples
-    BadCommand("custom_lstatistic", ["--seeds", "0"], "--seeds 0"),
+    BadCommand("custom_lstatistic", ["--seeds", "0"], "--seeds 0 must be at least 1"),
     BadCommand("custom_lstatistic", ["--steps", "x"], "x"),
     BadCommand("custom_lstatistic", ["--no-such"], "--no-such"),
-    BadCommand("best_of_k_discovery", ["--steps", "-5"], "--steps -5"),
-    BadCommand("robust_to_outliers", ["--n-jobs", "0"], "--n-jobs 0"),
-    BadCommand("risk_averse_mujoco", ["--out", "picture.pdf"], "picture.pdf"),
-    BadCommand("advantages_for_llm_groups", ["--out", "mine.png"], "mine.png", {"mine.png": "mine"}),
+    BadCommand("best_of_k_discovery", ["--steps", "-5"], "--steps -5 must be at least 1"),
+    BadCommand("robust_to_outliers", ["--n-jobs", "0"], "--n-jobs 0 must be at least 1"),
+    BadCommand("risk_averse_mujoco", ["--out", "picture.pdf"], "must be a .png file"),
+    BadCommand("advantages_for_llm_groups", ["--out", "mine.png"], "exists and is not replaced", {"mine.png": "mine"}),
     BadCommand("advantages_for_llm_groups", ["--out", ""], "--out"),
     BadCommand("advantages_for_llm_groups", ["--steps", "5"], "--steps"),
 ]

@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from toy_envs import ToyEnv
 
 IMAGE = spaces.Box(0, 255, (36, 36, 1), dtype=np.uint8)
 OBSERVATIONS: dict[str, spaces.Space] = {
@@ -32,7 +32,7 @@ ACTIONS: dict[str, spaces.Space] = {
 REWARDS = ("normal", "constant", "binary", "heavy tails", "large", "small")
 
 
-class RandomEpisodes(gym.Env[Any, Any]):
+class RandomEpisodes(ToyEnv):
     """
     Observations from their space, episodes of random lengths that end or are cut off, rewards that depend on the actions.
 
@@ -54,38 +54,19 @@ class RandomEpisodes(gym.Env[Any, Any]):
         n_tasks: int = 2,
     ) -> None:
         # A space has random numbers of its own
-        self.observation_space = copy.deepcopy(OBSERVATIONS[observation])
-        self.action_space = copy.deepcopy(ACTIONS[action])
+        super().__init__(copy.deepcopy(OBSERVATIONS[observation]), copy.deepcopy(ACTIONS[action]))
         self.reward, self.max_length, self.truncation, self.n_tasks = reward, max_length, truncation, n_tasks
-        self.total_steps = 0
-        self.returns: list[float] = []
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
+    def _start_episode(self) -> None:
         self.length = int(self.np_random.integers(1, self.max_length + 1))
-        self.is_truncated = bool(self.np_random.random() < self.truncation)
+        self.truncated = bool(self.np_random.random() < self.truncation)
         self.task = int(self.np_random.integers(self.n_tasks))
-        self.n_steps, self.collected = 0, 0.0
-        return self._observe(), {}
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        assert self.action_space.contains(action), action
-        # SB3's vectorised environments hand rewards on in this precision
-        reward = float(np.float32(self._draw_reward(float(np.mean(action)))))
-        self.total_steps += 1
-        self.n_steps += 1
-        self.collected += reward
-        done = self.n_steps == self.length
-        if done:
-            self.returns.append(self.collected)
-        return self._observe(), reward, done and not self.is_truncated, done and self.is_truncated, {"task": self.task}
+    def _info(self) -> dict[str, Any]:
+        return {"task": self.task}
 
-    def _observe(self) -> Any:
-        return self.observation_space.sample()
-
-    def _draw_reward(self, action: float) -> float:
+    def _draw_reward(self, action: Any) -> float:
+        action = float(np.mean(action))
         match self.reward:
             case "constant":
                 return 1.0
@@ -106,8 +87,8 @@ class RandomGoals(RandomEpisodes):
         goals = {name: box for name in ("observation", "achieved_goal", "desired_goal")}
         self.observation_space = spaces.Dict(goals)
 
-    def _draw_reward(self, action: float) -> float:
-        return -abs(action)
+    def _draw_reward(self, action: Any) -> float:
+        return -abs(float(np.mean(action)))
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> np.ndarray:
         return -np.linalg.norm(achieved_goal - desired_goal, axis=-1)
