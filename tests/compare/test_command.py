@@ -132,37 +132,6 @@ def test_tail_level() -> None:
     assert report.tail_level(specs[:1]) == 0.25
 
 
-@pytest.mark.parametrize("manifest", [None, "{}", '{"runs": []}', '{"command": "make", "runs": []}', "[]", "compare"])
-def test_files_of_others_are_not_overwritten(
-    manifest: str | None, conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "returns.csv").write_text("mine")
-    if manifest is not None:
-        (tmp_path / "compare.json").write_text(manifest)
-    with pytest.raises(SystemExit) as error:
-        command.main(arguments(conf_dir, tmp_path))
-    assert error.value.code == 2
-    names = "returns.csv" if manifest is None else "returns.csv, compare.json"
-    assert f"contains {names}, which this command did not write" in capsys.readouterr().err
-    assert (tmp_path / "returns.csv").read_text() == "mine"
-
-
-@pytest.mark.parametrize("obstacle", [".", "runs", ".compare.lock"])
-def test_folder_that_cannot_be_written(
-    obstacle: str, conf_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    if obstacle == ".compare.lock":
-        (out / obstacle).mkdir(parents=True)
-    else:
-        (out / obstacle).parent.mkdir(parents=True, exist_ok=True)
-        (out / obstacle).write_text("a file")
-    with pytest.raises(SystemExit) as error:
-        command.main(arguments(conf_dir, out))
-    assert error.value.code == 2
-    assert f"--out {out} cannot be written" in capsys.readouterr().err
-
-
 def test_a_second_command_in_the_same_folder_is_refused(
     conf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

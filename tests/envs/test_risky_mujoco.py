@@ -181,9 +181,3 @@ def test_pickle_keeps_the_constants(cls: Any) -> None:
     copy = pickle.loads(pickle.dumps(env))
     assert (copy.penalty, getattr(copy, limit), copy.probability) == (-200.0, 1.0, env.probability)
     assert copy._ctrl_cost_weight == 0.2
-
-
-def test_keywords_through_make() -> None:
-    env: Any = gym.make("FragileHalfCheetah-v0", penalty=-200.0, v_max=3.0, probability=0.1, ctrl_cost_weight=0.0)
-    assert (env.unwrapped.penalty, env.unwrapped.v_max, env.unwrapped.probability) == (-200.0, 3.0, 0.1)
-    assert "rgb_array" in env.metadata["render_modes"]

@@ -11,25 +11,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
-from toy_envs import assert_same_parameters
+from toy_envs import ToyEnv, assert_same_parameters
 
 from sb3_ordergrad.evaluation import evaluate_distribution
 
 
-class ShortOrLong(gym.Env):
+class ShortOrLong(ToyEnv):
     """Episodes of 1 or 50 steps with even odds; reward 2 a step, so the return is twice the length."""
 
-    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-    action_space = gym.spaces.Discrete(2)
+    def __init__(self) -> None:
+        super().__init__(rewards=[2.0])
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.remaining = int(self.np_random.choice([1, 50]))
-        return self.np_random.uniform(-1, 1, 2).astype(np.float32), {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        self.remaining -= 1
-        return self.np_random.uniform(-1, 1, 2).astype(np.float32), 2.0, self.remaining == 0, False, {}
+    def _start_episode(self) -> None:
+        self.length = int(self.np_random.choice([1, 50]))
 
 
 def make_venv(n_envs: int = 4, monitored: bool = True) -> DummyVecEnv:

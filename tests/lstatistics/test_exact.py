@@ -158,30 +158,21 @@ def test_order_and_zero_probabilities_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "probs", "message"),
+    ("arguments", "message"),
     [
-        ([1.0, 2.0], [0.5], "one shape"),
-        ([], [], "one shape"),
-        ([1.0, math.nan], [0.5, 0.5], "finite"),
-        ([1.0, 2.0], [0.5, 0.6], "sum 1"),
-        ([1.0, 2.0], [-0.5, 1.5], "non-negative"),
-        ([1.0, 2.0], [math.nan, 1.0], "non-negative"),
+        (([1.0, 2.0], [0.5], 2, "max"), "one shape"),
+        (([], [], 2, "max"), "one shape"),
+        (([1.0, math.nan], [0.5, 0.5], 2, "max"), "finite"),
+        (([1.0, 2.0], [0.5, 0.6], 2, "max"), "sum 1"),
+        (([1.0, 2.0], [-0.5, 1.5], 2, "max"), "non-negative"),
+        (([1.0, 2.0], [math.nan, 1.0], 2, "max"), "non-negative"),
+        ((VALUES, PROBS, 2, "1e400*mean"), "must be a finite number"),
+        *(((VALUES, PROBS, k, "max"), "must be a real number") for k in (0, -1, math.nan, "2", 10**9)),
     ],
 )
-def test_bad_distributions(values: list, probs: list, message: str) -> None:
+def test_errors(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        exact_lstatistic(values, probs, 2, "max")
-
-
-def test_factors_that_are_not_finite() -> None:
-    with pytest.raises(ValueError, match="must be a finite number"):
-        exact_lstatistic(VALUES, PROBS, 2, "1e400*mean")
-
-
-@pytest.mark.parametrize("k", [0, -1, math.nan, "2", 10**9])
-def test_bad_k(k: float) -> None:
-    with pytest.raises(ValueError, match="must be a real number"):
-        exact_lstatistic(VALUES, PROBS, k, "max")
+        exact_lstatistic(*arguments)
 
 
 def test_bad_shapes() -> None:

@@ -1,4 +1,4 @@
-"""Pseudo-rewards, groups, the value scale and the log against independent references."""
+"""Pseudo-rewards, groups and the log against independent references."""
 
 import itertools
 from collections.abc import Callable
@@ -16,9 +16,8 @@ from sb3_ordergrad import OrderA2C, OrderPPO
 from sb3_ordergrad.common.episodes import POOLED, Episode, Rollout
 from sb3_ordergrad.common.groups import MAX_GROUPS, EpisodeMemory, TransformedReturn
 from sb3_ordergrad.common.pseudo_rewards import CREDITS
-from sb3_ordergrad.common.remaining_return import RemainingReturn, is_counted
-from sb3_ordergrad.common.return_std import MEMORY, RunningReturnStd
-from sb3_ordergrad.lstatistics import LStatistic, parse_objective, rank_weights
+from sb3_ordergrad.common.remaining_return import RemainingReturn
+from sb3_ordergrad.lstatistics import parse_objective, rank_weights
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
 
@@ -143,7 +142,7 @@ def train(
 
 
 def raw(log: RolloutLog) -> np.ndarray:
-    """The pseudo-rewards of all rollouts, the value scale taken out."""
+    """The pseudo-rewards of all rollouts, their scale taken out."""
     return np.array(
         [rewards / entry.get("train/reward_scale", 1.0) for rewards, entry in zip(log.rewards, log.log, strict=True)]
     )
@@ -158,52 +157,26 @@ SCRIPTS = [
 ]
 
 
-@pytest.mark.parametrize("group_size", [4, 7])
+# a time limit adds nothing
+@pytest.mark.parametrize(("group_size", "truncated"), [(4, False), (7, True)])
 @pytest.mark.parametrize("objective", ["cvar:0.5", "max", "mean - 0.5*gini"])
 @pytest.mark.parametrize("credit", ["dense", "projected", "terminal"])
 @ALGORITHMS
-def test_equals_the_definition(algorithm: type[BaseAlgorithm], credit: str, objective: str, group_size: int) -> None:
+def test_equals_the_definition(
+    algorithm: type[BaseAlgorithm], credit: str, objective: str, group_size: int, truncated: bool
+) -> None:
     n_steps, n_rollouts = 4, 7
     weights = rank_weights(objective, 3)
     for group_by in (None, "task"):
         scripts = [(lengths, rewards, keys if group_by else [""]) for lengths, rewards, keys in SCRIPTS]
         log = train(
-            algorithm, scripts, n_steps, n_rollouts,
+            algorithm, scripts, n_steps, n_rollouts, truncated,
             objective=objective, k=3, group_size=group_size, credit=credit, group_by=group_by,
         )  # fmt: skip
         steps = play(scripts, n_steps, n_rollouts)
         expected = reference(steps, n_steps, n_rollouts, len(scripts), group_size, weights, credit)
         # the buffer is float32
         np.testing.assert_allclose(raw(log), expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("truncated", [False, True])
-@pytest.mark.parametrize("credit", CREDITS)
-@ALGORITHMS
-def test_sum_is_the_transformed_return(algorithm: type[BaseAlgorithm], credit: str, truncated: bool) -> None:
-    """``sum_t g_t = phi_i(R_i) + const``, a time limit adds nothing, and the advantages ``K a_i`` have sum zero."""
-    lengths, n_envs = [4], 6
-    rewards = RNG.normal(size=(n_envs, 16))
-    scripts = [(lengths, rewards[env].tolist(), [""]) for env in range(n_envs)]
-    log = train(algorithm, scripts, 8, 2, truncated, objective="cvar:0.5", k=2, group_size=6, credit=credit)
-    weights = rank_weights("cvar:0.5", 2)
-    # two episodes an environment and rollout: twelve in a group
-    for rollout, pseudo in enumerate(raw(log)):
-        returns = rewards[:, 8 * rollout : 8 * rollout + 8].reshape(n_envs, 2, 4).sum(2).T
-        sums = pseudo.reshape(2, 4, n_envs).sum(1)
-        members = returns.ravel()
-        # phi(start) is what the episode's sum leaves out, a constant: start is 0, or b_0
-        start = 0.0
-        if credit == "projected" and rollout > 0:
-            earlier = rewards[:, :8].reshape(n_envs, 2, 4).sum(2).T.ravel()
-            start = earlier.mean()
-        for i, total in enumerate(sums.ravel()):
-            others = np.delete(members, i)
-            constant = 0.0 if credit == "terminal" else start - brute_force_phi(start, others, weights)
-            assert total == pytest.approx(brute_force_phi(members[i], others, weights) + constant, rel=1e-5, abs=1e-5)
-        if credit == "terminal":
-            assert abs(sums.sum()) < 1e-4
-            np.testing.assert_array_equal(pseudo.reshape(2, 4, n_envs)[:, :3], 0.0)
 
 
 @pytest.mark.parametrize("credit", [credit for credit in CREDITS if credit != "terminal"])
@@ -280,79 +253,6 @@ def test_memory_forgets_the_groups_not_seen_for_longest() -> None:
         memory.add(rollout_of([1.0], str(number), ["0"]), 3)
     assert len(memory.recent) == MAX_GROUPS
     assert "0" in memory.recent and "1" not in memory.recent and str(2 * MAX_GROUPS - 1) in memory.recent
-
-
-def test_remaining_return_by_hand() -> None:
-    remaining = RemainingReturn()
-    assert remaining(np.array([0, 5])).tolist() == [0.0, 0.0]
-    # collected before each step: 0, 1 of 4 in all; 0, 2, 3 of 6
-    first, second = Episode("", 4.0, np.array([0.0, 1.0])), Episode("", 6.0, np.array([0.0, 2.0, 3.0]))
-    remaining.update([first, second], half_life=2)
-    np.testing.assert_allclose(remaining(np.arange(5)), [5.0, 3.5, 3.0, 3.0, 3.0])
-    # two more episodes halve the weight of the first two
-    short = Episode("", 8.0, np.array([0.0]))
-    remaining.update([short, short], half_life=2)
-    np.testing.assert_allclose(remaining(np.arange(3)), [(5 + 16) / 3, 3.5, 3.0])
-    # steps that no episode has reached for long are forgotten, and take the value of the last one that was reached
-    for _ in range(100):
-        remaining.update([Episode("", -8.0, np.array([0.0]))], half_life=2)
-    np.testing.assert_allclose(remaining(np.arange(3)), [-8.0, -8.0, -8.0])
-
-
-@pytest.mark.parametrize(
-    ("objective", "outlier", "counts"),
-    [
-        ("mean", 1e6, True),
-        ("trimmed_mean:0.25:0.25", 1e6, False),
-        ("trimmed_mean:0.25:0.25", -1e6, False),
-        ("cvar:0.25", 1e6, False),
-        ("cvar:0.25", -1e6, True),
-        ("max", -1e6, False),
-        ("max - min", -1e6, True),
-        ("trimmed_mean:0.25:0.25", 12.0, True),
-    ],
-)
-def test_outliers_count_where_the_objective_heeds_them(objective: str, outlier: float, counts: bool) -> None:
-    returns = np.append(np.arange(19.0), outlier)[[*range(1, 20), 0]]
-    expected = np.ones(20, dtype=bool)
-    expected[18] = counts
-    assert is_counted(LStatistic(20, 8, objective), returns).tolist() == expected.tolist()
-
-
-def updated(scale: RunningReturnStd, rewards: np.ndarray, starts: np.ndarray, ranked: bool = True) -> float:
-    return scale.update(rewards, np.full(rewards.shape, ranked), starts.astype(float), 0.9)
-
-
-def test_return_std_is_the_deviation_of_discounted_sums() -> None:
-    rng = np.random.default_rng(0)
-    rewards, starts = rng.normal(size=(40, 3)) * 7, rng.random((40, 3)) < 0.2
-    sums, expected = np.zeros(3), []
-    for step in range(40):
-        sums = np.where(starts[step], 0.0, 0.9 * sums) + rewards[step]
-        expected.append(sums)
-    scale = RunningReturnStd()
-    # split over rollouts; SB3's running estimate starts with a ten-thousandth of an observation
-    updated(scale, rewards[:11], starts[:11])
-    np.testing.assert_allclose(updated(scale, rewards[11:], starts[11:]), np.std(expected), rtol=1e-3)
-    assert updated(RunningReturnStd(), np.zeros((5, 2)), np.zeros((5, 2))) >= 1e-4
-    # one-step episodes with equal rewards
-    np.testing.assert_allclose(updated(RunningReturnStd(), np.full((50, 2), -7.0), np.ones((50, 2))), 0.7, rtol=1e-3)
-
-
-def test_return_std_forgets() -> None:
-    rng = np.random.default_rng(0)
-    scale, starts = RunningReturnStd(), np.ones((100, 10))
-    for _ in range(100):
-        updated(scale, 1000 * rng.normal(size=(100, 10)), starts)
-    # the variance of the old million fades like exp(-n / MEMORY)
-    for _ in range(round(MEMORY / 1000)):
-        deviation = updated(scale, rng.normal(size=(100, 10)), starts)
-    assert deviation == pytest.approx(1000 * np.exp(-0.5), rel=0.05)
-    # plain rewards count only until a group can be ranked
-    scale = RunningReturnStd()
-    assert updated(scale, np.full((10, 10), 1e6), starts[:10], ranked=False) > 1e4
-    assert updated(scale, rng.normal(size=(100, 10)), starts) == pytest.approx(1.0, rel=0.1)
-    assert updated(scale, np.full((10, 10), 1e6), starts[:10], ranked=False) == pytest.approx(1.0, rel=0.1)
 
 
 @ALGORITHMS

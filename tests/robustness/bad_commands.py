@@ -199,10 +199,15 @@ COMMANDS: list[BadCommand] = [
     _entry("normalize: 'dict('", "dict("),
     _entry("env_wrapper: {}", "env_wrapper"),
     # folders
-    _compare("--out settings/orderppo.yml", "settings/orderppo.yml"),
+    _compare("--out settings/orderppo.yml", "--out settings/orderppo.yml cannot be written"),
+    _compare("--out mine", "--out mine cannot be written", {"mine/runs": "a file"}),
+    _compare("--out mine", "--out mine cannot be written", {"mine/.compare.lock/file": "in a folder"}),
     _compare("--out /proc", "/proc"),
-    _compare("--out mine", "returns.csv", {"mine/returns.csv": "mine"}),
-    _compare("--out mine", "table.md", {"mine/table.md": "mine", "mine/compare.json": "{}"}),
+    _compare("--out mine", "contains returns.csv, which this command did not write", {"mine/returns.csv": "mine"}),
+    *(
+        _compare("--out mine", "contains table.md, compare.json, which", {"mine/table.md": "mine", "mine/compare.json": text})
+        for text in ("{}", '{"runs": []}', '{"command": "make", "runs": []}', "[]", "compare")
+    ),
     BadCommand("compare", ["--out", ""], "argument --out: the name of the folder is empty"),
     # the zoo
     BadCommand("zoo", [], "script"),
