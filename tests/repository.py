@@ -8,6 +8,19 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 BENCHMARKS = ROOT / "benchmarks"
+# What an import of the package must not need
+OPTIONAL_PACKAGES = {
+    "matplotlib",
+    "pandas",
+    "seaborn",
+    "rl_zoo3",
+    "optuna",
+    "requests",
+    "dask",
+    "distributed",
+    "pygame",
+    "Box2D",
+}
 
 
 def load_script(path: Path) -> ModuleType:

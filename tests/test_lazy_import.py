@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from repository import ROOT
+from repository import OPTIONAL_PACKAGES, ROOT
 
 LOADED = "print(*sorted(name for name in sys.modules if name.startswith('sb3_ordergrad.') or '.' not in name))"
 
@@ -14,6 +14,14 @@ def run(code: str, folder: Path) -> str:
     """The output of a fresh interpreter that finds this checkout's package."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_package_is_light_and_silent(tmp_path: Path) -> None:
+    """It loads no optional package, prints nothing, gives no warning of its own, and leaves no file."""
+    code = "import warnings; warnings.filterwarnings('error', module='sb3_ordergrad'); import sb3_ordergrad; print('loaded'); "
+    first, *loaded = run(code + LOADED, tmp_path).split()
+    assert first == "loaded" and not OPTIONAL_PACKAGES & set(loaded)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_mathematics_loads_no_reinforcement_learning(tmp_path: Path) -> None:

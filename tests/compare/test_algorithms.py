@@ -35,14 +35,6 @@ def test_algorithms_are_what_they_are_called(algo: str) -> None:
     assert ALGOS[algo].is_baseline == ("objective" not in settings.constructor_parameters(algo_class))
 
 
-@pytest.mark.parametrize(
-    ("objective", "expected"),
-    [("mean", True), (" Mean", True), ("1.0*mean", True), ("cvar:0.5", False), ("mean - 0.5*gini", False)],
-)
-def test_is_mean(objective: str, expected: bool) -> None:
-    assert algorithms.is_mean(objective) == expected
-
-
 def test_objectives_of_each_algorithm() -> None:
     algos = ["orderppo", "remac", "sac"]
     assert objectives_by_algorithm(None, algos) == {"orderppo": ["mean", "cvar:0.25"], "remac": ["max"], "sac": ["mean"]}

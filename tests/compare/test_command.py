@@ -116,6 +116,8 @@ def test_plan_takes_the_plain_algorithms_settings_for_the_mean(conf_dir: Path, t
     ("algo", "objective", "settings", "label"),
     [
         ("orderppo", "Mean", {}, "Mean (PPO)"),
+        ("orderppo", "1.0*mean", {}, "1.0*mean (PPO)"),
+        ("ordera2c", "mean - 0.5*gini", {}, "mean - 0.5*gini"),
         ("orderppo", "mean", {"credit": "terminal"}, "mean"),
         ("orderppo", "mean", {"anneal": 0.5}, "mean"),
         ("sac", "mean", {}, "mean (SAC)"),

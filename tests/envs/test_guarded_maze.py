@@ -153,14 +153,6 @@ def test_observation_is_bilinear(position: tuple[float, float]) -> None:
     np.testing.assert_allclose(env._observation(), np.outer(rows, cols).ravel(), atol=1e-6)
 
 
-def test_observation_hides_guard_and_cost() -> None:
-    env = maze_at(2.0, 2.0)
-    env.guarded, env.cost = True, 9.0
-    with_guard = env._observation()
-    env.guarded, env.cost = False, 0.0
-    np.testing.assert_array_equal(with_guard, env._observation())
-
-
 def test_fixed_start_is_the_variant_of_return_capping() -> None:
     env: Any = gym.make("GuardedMazeFixedStart-v0").unwrapped
     n = 20_000

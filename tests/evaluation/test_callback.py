@@ -92,14 +92,7 @@ def test_with_the_mean_it_is_the_parent(tmp_path: Path) -> None:
     # One row an evaluation, the parent's columns and ours
     for key in logs[0].dtype.names:
         np.testing.assert_array_equal(logs[0][key], logs[1][key])
-    added = {
-        "eval/mean",
-        "eval/quantile_0.1",
-        "eval/quantile_0.25",
-        "eval/quantile_0.5",
-        "eval/quantile_0.75",
-        "eval/quantile_0.9",
-    }
+    added = {"eval/mean", *(f"eval/quantile_{q}" for q in (0.1, 0.25, 0.5, 0.75, 0.9))}
     assert set(logs[1].dtype.names) - set(logs[0].dtype.names) == added
     np.testing.assert_array_equal(logs[1]["eval/mean"], [10.0, 25.0, 9.0])
 

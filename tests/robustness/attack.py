@@ -32,7 +32,7 @@ from robustness import (  # noqa: E402
     kills,
     valid,
 )
-from robustness.parts import Part, Result, run_case  # noqa: E402
+from robustness.parts import Result, run_case  # noqa: E402
 
 PARTS = {
     module.PART.name.replace(" ", "-"): module.PART
@@ -109,17 +109,12 @@ def _numbers(pool: Executor, args: argparse.Namespace, name: str) -> range:
     return range(getattr(args, name))
 
 
-def _find(case: str) -> tuple[Part, int]:
-    name, _, number = case.rpartition(":")
-    return PARTS[name.replace(" ", "-")], int(number)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     if args.case:
-        part, number = _find(args.case)
-        print(part.describe(args.seed, number))
-        result = run_case(part, args.seed, number)
+        name, _, number = args.case.replace(" ", "-").rpartition(":")
+        print(PARTS[name].describe(args.seed, int(number)))
+        result = run_case(PARTS[name], args.seed, int(number))
         print(dict(result.counts), *(failure.error for failure in result.failures), sep="\n")
         return 1 if result.failures else 0
     start = time.monotonic()

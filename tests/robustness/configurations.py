@@ -20,6 +20,7 @@ from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {cls.__name__: cls for cls in (OrderPPO, OrderA2C, ReMAC, PPO, A2C, SAC)}
 # Slow, so they are drawn less often
 IMAGES = ("image", "dict with image")
+BOXES = ("box", "one number", "matrix", "float64", "unbounded")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Configuration:
         model = ALGORITHMS[self.algorithm](env=env or self.make_env(), device="cpu", **settings)
         model.set_logger(Log.logger())
         return model
+
+    def trained(self) -> Any:
+        """A model after both trainings."""
+        first, second = self.timesteps
+        return self.make_model().learn(first).learn(second, reset_num_timesteps=False)
 
     def changed(self, algorithm: str, drop: tuple[str, ...] = (), **settings: Any) -> "Configuration":
         kept = {key: value for key, value in self.settings.items() if key not in drop}
@@ -115,7 +121,7 @@ def _draw_env(rng: Rng, actions: tuple[str, ...]) -> dict[str, Any]:
 def _draw_normalize(rng: Rng, observation: str) -> list[dict[str, Any]]:
     """No, one or, seldom, two ``VecNormalize``."""
     boxes = {"dict": ["position"], "dict of boxes": ["a", "b"], "dict with image": ["speed"]}.get(observation)
-    can_normalize = boxes is not None or observation in ("box", "one number", "matrix", "float64", "unbounded")
+    can_normalize = boxes is not None or observation in BOXES
     wrappers = []
     for _ in range(int(one_of(rng, 0, 0, 0, 1, 1, 1, 1, 2))):
         kwargs = {"norm_obs": can_normalize and bool(rng.random() < 0.8), "norm_reward": bool(rng.random() < 0.7)}
@@ -253,14 +259,7 @@ def draw_off_policy(rng: Rng) -> Configuration:
         settings["action_noise"] = NormalActionNoise(np.zeros(size), 0.1 * np.ones(size))
     timesteps = int(rng.integers(25, 60)), int(rng.integers(5, 30))
     # SB3 cannot store the unnormalised observations of the others
-    can_normalize = not goals and env["observation"] in (
-        "box",
-        "one number",
-        "matrix",
-        "float64",
-        "unbounded",
-        "dict of boxes",
-    )
+    can_normalize = not goals and env["observation"] in (*BOXES, "dict of boxes")
     normalize = _draw_normalize(rng, env["observation"]) if can_normalize else []
     return Configuration("ReMAC", env, n_envs, str(one_of(rng, "none", "Monitor")), normalize, settings, timesteps, goals)
 

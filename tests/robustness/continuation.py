@@ -23,9 +23,7 @@ def draw(seed: int, number: int) -> Configuration:
 def check(seed: int, number: int) -> dict[str, int]:
     configuration = draw(seed, number)
     first, second = configuration.timesteps
-    uninterrupted = configuration.make_model()
-    uninterrupted.learn(first).learn(second, reset_num_timesteps=False)
-
+    uninterrupted = configuration.trained()
     env = configuration.make_env()
     model = configuration.make_model(env)
     model.learn(first)

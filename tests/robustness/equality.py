@@ -36,11 +36,7 @@ def check(seed: int, number: int) -> dict[str, int]:
     parent = configuration.changed(name, drop=own)
     if name == "SAC":
         parent = parent.changed(name, ent_coef=0.0)
-    models = []
-    for one in (parent, configuration):
-        model = one.make_model()
-        model.learn(one.timesteps[0]).learn(one.timesteps[1], reset_num_timesteps=False)
-        models.append(model)
+    models = [parent.trained(), configuration.trained()]
     assert models[0].num_timesteps == models[1].num_timesteps
     assert_same_parameters(*models)
     return {"passed": 1}

@@ -113,11 +113,6 @@ def objective(rng: Rng) -> Any:
     return bad_objective(rng, 4)
 
 
-def fraction(value: Any) -> object:
-    """The objective between two."""
-    return interpolate_objective("mean", "max", value)
-
-
 # what is called with a bad value -> the call, and the draw of the value
 CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
     "LStatistic(group_size)": (lambda x: LStatistic(x, 1, "mean"), among(*NO_COUNTS)),
@@ -144,7 +139,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], Draw]] = {
     "grouped_advantages(objective)": (lambda x: grouped_advantages(RETURNS, np.zeros(8), 4, x), objective),
     "rank_weights(objective)": (lambda x: rank_weights(x, 4), objective),
     "rank_weights(k)": (lambda x: rank_weights("mean", x), among(0, 0.5, -1, *NOT_NUMBERS)),
-    "interpolate_objective(fraction)": (fraction, among(*NO_PROBABILITIES)),
+    "interpolate_objective(fraction)": (lambda x: interpolate_objective("mean", "max", x), among(*NO_PROBABILITIES)),
     "interpolate_objective(start)": (lambda x: interpolate_objective(x, "max", 0.5).rank_weights(4), objective),
     "Objective * x": (lambda x: Objective("mean") * x, among(NAN, INF, -INF)),
     "Objective / x": (lambda x: Objective("mean") / x, among(0, 0.0, NAN)),
