@@ -49,6 +49,7 @@ class RunFolder:
 
     The order of the writes is such that a process killed at any point leaves a folder whose unfinished part is repeated:
     policy and training episodes, ``trained.json``, ``returns.csv``, ``done.json``. A damaged file counts as missing.
+    Writing raises a RuntimeError if another attempt has claimed the folder.
     """
 
     def __init__(self, spec: RunSpec):

@@ -56,7 +56,7 @@ def check_parameters(
 
 
 def check_policy(policy: SACPolicy, actor_adam_eps: float | None) -> None:
-    """Raise a ValueError if the actor overrides ``action_log_prob`` or its distribution, or its Adam has no epsilon."""
+    """Raise a ValueError if the actor overrides ``action_log_prob`` or its distribution, or its optimizer has no epsilon."""
     actor = policy.actor
     is_overridden = type(actor).action_log_prob is not Actor.action_log_prob
     if is_overridden or type(actor.action_dist) not in (SquashedDiagGaussianDistribution, StateDependentNoiseDistribution):

@@ -39,13 +39,13 @@ def _suggest_pair(trial: optuna.Trial, pairs: list[tuple[int, int]]) -> Hyperpar
     return {"k_of_n": trial.suggest_categorical("k_of_n", valid)} if valid else {}
 
 
-def _convert_pair(sampled: Hyperparams, group: str) -> tuple[Hyperparams, Hyperparams]:
-    """The other sampled parameters, and k with n, the parameter named ``group``."""
+def _convert_pair(sampled: Hyperparams, n_name: str) -> tuple[Hyperparams, Hyperparams]:
+    """The other sampled parameters, and k with n, the parameter named ``n_name``."""
     others = {name: value for name, value in sampled.items() if name != "k_of_n"}
     if "k_of_n" not in sampled:
         return others, {}
     k, n = sampled["k_of_n"].split(" of ")
-    return others, {"k": int(k), group: int(n)}
+    return others, {"k": int(k), n_name: int(n)}
 
 
 def convert_ordera2c_params(sampled: Hyperparams) -> Hyperparams:
