@@ -38,14 +38,14 @@ def default_k(objective: Objective) -> int:
 
 def default_anneal(rank_weights: np.ndarray) -> float:
     """
-    0.8 for an objective of the lower returns, with less than a quarter of its weight on the upper half of the ranks, otherwise
+    0.8 for an objective of the lower returns, with less than a fifth of its weight on the upper half of the ranks, otherwise
     0. Alone it does not see the successes of a policy that mostly fails.
 
     :param rank_weights: shape (K,)
     :return: fraction of training
     """
     weights = np.abs(rank_weights)
-    return 0.8 if weights[len(weights) // 2 :].sum() < 0.25 * weights.sum() else 0.0
+    return 0.8 if weights[len(weights) // 2 :].sum() < 0.2 * weights.sum() else 0.0
 
 
 class Group(NamedTuple):

@@ -34,7 +34,6 @@ BAD = [
     ({"group_size": 1, "k": 1}, ["group_size=1", "at least 2"]),
     ({"group_size": 32.5}, ["group_size=32.5", "integer"]),
     ({"group_size": "32"}, ["group_size='32'", "integer"]),
-    ({"group_size": None}, ["group_size=None", "integer"]),
     ({"credit": "sparse"}, ["credit='sparse'", "'dense'", "'terminal'"]),
     ({"credit": None}, ["credit=None", "'dense'", "'terminal'"]),
     ({"anneal": 1.5}, ["anneal=1.5", "between 0", "1"]),
@@ -108,3 +107,27 @@ def test_missing_group_key(algorithm: type[BaseAlgorithm], first: int) -> None:
 def test_limits_of_the_ranges_train(algorithm: type[BaseAlgorithm], kwargs: dict[str, Any]) -> None:
     model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, **kwargs)).learn(24)
     assert all(np.isfinite(value.detach().numpy()).all() for value in model.policy.parameters())
+
+
+@ALGORITHMS
+@pytest.mark.parametrize(
+    ("objective", "k", "group_size", "anneal"),
+    [
+        ("mean", 16, 32, 0.0),
+        ("cvar:0.25", 16, 32, 0.8),
+        ("0.1*mean + 0.9*cvar:0.05", 80, 160, 0.8),
+        ("var:0.95", 80, 160, 0.0),
+        ("quantile:0", 400, 800, 0.8),
+        ("max", 16, 32, 0.0),
+        ("median", 16, 32, 0.0),
+        ("mean - 0.5*gini", 16, 32, 0.0),
+        ([1.0, 0.0, 0.0], 3, 6, 0.8),
+    ],
+)
+def test_defaults_of_an_objective(
+    algorithm: type[BaseAlgorithm], objective: Any, k: int, group_size: int, anneal: float
+) -> None:
+    model: Any = algorithm("MlpPolicy", ToyEnv(), objective=objective)
+    assert (model.k, model.group_size, model.anneal) == (k, group_size, anneal)
+    model.k = 5.5 if len(objective) > 3 else 3
+    assert model.group_size == 2 * np.ceil(model.k)
