@@ -1,0 +1,97 @@
+"""
+Choices of OrderPPO, one at a time, on the choosing half of the risk suite and on tuning seeds that no reported run has.
+
+    python benchmarks/suite_trials.py                       # trains what is missing; writes docs/data/suite_trials.csv
+    python benchmarks/suite_trials.py --choices default "no annealing" --seeds 1000
+
+prints, for each task, the CVaR of the last policy (400 episodes, sampled actions) of each seed, and the normalised CVaR
+averaged over tasks and seeds, clipped to [-1, 1.5] as in ``suite_search.py``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import references
+from suite import run_all
+from suite_plan import FOLDER, Run, Task, load_tasks, make_run
+from suite_run import is_done, read_returns
+
+from sb3_ordergrad.common import files
+from sb3_ordergrad.evaluation import cvar, normalized_scores
+
+# Changes of OrderPPO's defaults; LEVEL is that of the task
+CHOICES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no annealing": {"anneal": 0.0},
+    "annealed by level": {"anneal_from": "cvar:1"},
+    "annealed from 0.5 mean + 0.5 CVaR": {"anneal_from": "0.5*mean + 0.5*cvar:LEVEL"},
+    "0.1 mean + 0.9 CVaR, not annealed": {"objective": "0.1*mean + 0.9*cvar:LEVEL", "anneal": 0.0},
+    "rare losses as sampled": {"smooth_rare_losses": False},
+    "lambda 0.95": {"gae_lambda": 0.95},
+    "lambda 0.95, rare losses as sampled": {"gae_lambda": 0.95, "smooth_rare_losses": False},
+    "k 16, group of 32": {"k": 16, "group_size": 32},
+    "dense credit": {"credit": "dense"},
+    "PPO": {},
+}
+SEEDS = (1000, 1001)
+DATA = FOLDER.parent / "docs" / "data" / "suite_trials.csv"
+
+
+def make_trial(task: Task, choice: str, seed: int) -> Run:
+    """
+    :param task: the task
+    :param choice: key of :data:`CHOICES`
+    :param seed: of the training
+    :return: its run
+    """
+    changes = {
+        key: value.replace("LEVEL", f"{task.level:g}") if isinstance(value, str) else value
+        for key, value in CHOICES[choice].items()
+    }
+    return make_run(task, "ppo" if choice == "PPO" else "orderppo", seed, changes, episodes=0, eval_episodes=0)
+
+
+def main() -> int:
+    """Train what is missing, then write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--choices", nargs="+", choices=list(CHOICES), default=list(CHOICES), help="choices (all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="tuning seeds (1000 1001)")
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (number of cores)")
+    parser.add_argument("--out", type=Path, default=Path("results/suite_search"), help="folder of the results")
+    args = parser.parse_args()
+    tasks = [task for task in load_tasks().values() if task.half == "choosing"]
+    planned = {
+        (choice, task.env_id, seed): make_trial(task, choice, seed)
+        for choice in args.choices
+        for seed in args.seeds
+        for task in tasks
+    }
+    failures = [] if args.report else run_all(list(planned.values()), args.out, args.n_jobs)
+    rows = []
+    for (choice, env_id, seed), run in planned.items():
+        if is_done(run, args.out):
+            returns = read_returns(run, args.out)["sampled"]
+            value = float(cvar(returns, run.level))
+            score = float(normalized_scores(value, *references.levels(env_id, run.level)))
+            commit = files.read_json(run.folder(args.out) / "record.json")["commit"]  # type: ignore[index]
+            rows.append([choice, env_id, seed, f"{returns.mean():.4g}", f"{value:.4g}", f"{score:.4f}", commit])
+    files.write_csv(DATA, ["choice", "task", "seed", "mean", "cvar", "normalised", "commit"], rows)
+
+    print(f"| choice | normalised | {' | '.join(task.env_id for task in tasks)} |\n|---|---:|{'---|' * len(tasks)}")
+    for choice in args.choices:
+        mine = [row for row in rows if row[0] == choice]
+        scores = [np.mean(np.clip([float(row[5]) for row in mine if row[1] == task.env_id], -1.0, 1.5)) for task in tasks]
+        cells = [", ".join(row[4] for row in mine if row[1] == task.env_id) for task in tasks]
+        print(f"| {choice} | {np.mean(scores):.2f} | {' | '.join(cells)} |")
+    for failure in failures:
+        print(f"This run failed: {failure}", file=sys.stderr)
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
