@@ -15,10 +15,10 @@ from sb3_ordergrad.envs.reward_wrappers import HeavyTailReward, NoisyRegion, Spe
 __all__ = ["HeavyTailReward", "NoisyRegion", "ReturnToDate", "SpeedPenalty", "register_envs"]
 
 
-def _entry(entry_point: str, max_episode_steps: int, **kwargs: Any) -> dict[str, Any]:
+def _entry(entry_point: str, max_episode_steps: int | None, **kwargs: Any) -> dict[str, Any]:
     """
     :param entry_point: ``module:class`` within this package
-    :param max_episode_steps: time limit
+    :param max_episode_steps: time limit; ``None`` where the task ends its episodes itself
     :param kwargs: of the constructor
     :return: arguments of :func:`gymnasium.register`
     """
@@ -73,6 +73,9 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "StochasticCliffWalking-v0": _entry("cliff_walking:StochasticCliffWalkingEnv", 50),
     "MeanReversionTrading-v0": _entry("finance:MeanReversionTradingEnv", 10),
     "AmericanPut-v0": _entry("finance:AmericanPutEnv", 10),
+    # Exploration (bsuite, Osband et al. 2020; Strehl and Littman 2008)
+    "DeepSea-v0": _entry("exploration:DeepSeaEnv", None),
+    "RiverSwim-v0": _entry("exploration:RiverSwimEnv", 20),
     # O-RAAC (Urpí et al. 2021)
     "RiskyHalfCheetah-v0": _entry("risky_mujoco:RiskyHalfCheetahEnv", 200),
     "RiskyHopper-v0": _entry("risky_mujoco:RiskyHopperEnv", 500),

@@ -14,8 +14,8 @@ class ActorQCriticPolicy(ActorCriticPolicy):
     """
     SB3's actor-critic policy for ``Discrete`` actions with a critic ``q(s, .)``.
 
-    During the rollout, the value of a state is ``V(s) = sum_a pi(a | s) q(s, a)``. In the loss, it is ``q(s, a)`` of the action
-    taken. The parameters are those of ``ActorCriticPolicy``.
+    During the rollout, the value of a state is ``V(s) = sum_a pi(a | s) q(s, a)``. In the loss, it is ``q(s, a)`` of the
+    action taken. The parameters are those of ``ActorCriticPolicy``.
     """
 
     def _build(self, lr_schedule: Schedule) -> None:
