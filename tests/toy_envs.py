@@ -126,7 +126,7 @@ class StopAt(BaseCallback):
 
 def parent_of(algorithm: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
     """
-    :param algorithm: OrderPPO or OrderA2C
+    :param algorithm: OrderPPO, OrderA2C or RePPO
     :return: PPO or A2C
     """
     return next(
@@ -138,7 +138,7 @@ def parent_of(algorithm: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
 
 def parent_defaults(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
     """
-    :param algorithm: OrderPPO or OrderA2C
+    :param algorithm: OrderPPO, OrderA2C or RePPO
     :return: the parent's defaults, so that a comparison with it does not rest on the defaults being the same
     """
     parameters = inspect.signature(parent_of(algorithm).__init__).parameters.values()
@@ -147,7 +147,7 @@ def parent_defaults(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
 
 def small(algorithm: type[BaseAlgorithm], **kwargs: Any) -> dict[str, Any]:
     """
-    :param algorithm: OrderPPO, OrderA2C or a parent
+    :param algorithm: OrderPPO, OrderA2C, RePPO or a parent
     :param kwargs: settings that take precedence
     :return: settings for short rollouts and a small net
     """
@@ -155,6 +155,14 @@ def small(algorithm: type[BaseAlgorithm], **kwargs: Any) -> dict[str, Any]:
     if "PPO" in algorithm.__name__:
         settings |= {"batch_size": 8, "n_epochs": 2}
     return settings | kwargs
+
+
+def ranked(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
+    """
+    :param algorithm: OrderPPO, OrderA2C or RePPO
+    :return: an objective other than the mean; the group can be ranked within the first rollouts
+    """
+    return {"objective": "cvar:0.5", "k": 2} | ({} if algorithm.__name__ == "RePPO" else {"group_size": 4})
 
 
 def parameters_of(model: BaseAlgorithm) -> dict[str, np.ndarray]:

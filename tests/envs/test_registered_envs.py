@@ -20,7 +20,10 @@ from sb3_ordergrad.envs import ENVIRONMENTS, ReturnToDate
 KNOWN_WARNINGS = ("infinity", "symmetric and normalized", "is out of date", "builtin type", "invalid escape sequence")
 
 # Steps until the time limit or the last step of the rule, under actions that do not end the episode before
-HORIZONS = {
+HORIZONS: dict[str, int | None] = {
+    # Ends after as many steps as it has rows
+    "DeepSea-v0": None,
+    "RiverSwim-v0": 20,
     "GuardedMaze-v0": 192,
     "GuardedMaze-v1": 160,
     "GuardedMazeFixedStart-v0": 160,
@@ -55,7 +58,7 @@ def test_checkers_pass_without_warnings(env_id: str) -> None:
         warnings.simplefilter("always")
         gym_check_env(gym.make(env_id).unwrapped, skip_render_check=True)
         sb3_check_env(gym.make(env_id))
-        sb3_check_env(ReturnToDate(gym.make(env_id)))
+        sb3_check_env(ReturnToDate(gym.make(env_id), HORIZONS[env_id] or 10))
     messages = [str(warning.message) for warning in caught]
     assert [message for message in messages if not any(known in message for known in KNOWN_WARNINGS)] == []
 
@@ -89,7 +92,8 @@ def test_seeds_and_pickle(env_id: str) -> None:
     np.random.seed(1)
     np.testing.assert_array_equal(trajectory(copy, seed=3), expected)
     np.testing.assert_array_equal(trajectory(env, seed=3), expected)
-    assert not np.array_equal(trajectory(env, seed=4), expected)
+    # DeepSea is deterministic
+    assert env_id == "DeepSea-v0" or not np.array_equal(trajectory(env, seed=4), expected)
 
 
 @pytest.mark.slow
