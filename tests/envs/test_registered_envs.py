@@ -58,7 +58,7 @@ def test_checkers_pass_without_warnings(env_id: str) -> None:
         warnings.simplefilter("always")
         gym_check_env(gym.make(env_id).unwrapped, skip_render_check=True)
         sb3_check_env(gym.make(env_id))
-        sb3_check_env(ReturnToDate(gym.make(env_id), HORIZONS[env_id] or 10))
+        sb3_check_env(ReturnToDate(gym.make(env_id), max_episode_steps=HORIZONS[env_id] or 10))
     messages = [str(warning.message) for warning in caught]
     assert [message for message in messages if not any(known in message for known in KNOWN_WARNINGS)] == []
 
