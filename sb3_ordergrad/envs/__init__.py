@@ -1,6 +1,6 @@
 """
-Risk environments, registered with gymnasium on import, wrappers that make any task risky, and the observation wrapper that
-static risk objectives need.
+Risk environments and two tasks for exploration, registered with gymnasium on import, wrappers that make any task risky, and
+the observation wrapper that static risk objectives need.
 
 The entry points are strings, so importing this package loads neither MuJoCo, Box2D nor an environment that is not used.
 """

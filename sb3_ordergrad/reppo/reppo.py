@@ -24,8 +24,9 @@ class RePPO(PPO):
     PPO whose actor maximises an L-statistic of the Q-values of k actions per state (max@k, CVaR, ...), for discrete actions.
 
     The critic estimates ``q(s, a)`` for all actions, and ``V(s) = sum_a pi(a | s) q(s, a)``. GAE on V gives the target
-    ``y = GAE + V(s)`` of ``q(s, a)``. The advantage is that of the action taken for k actions drawn from ``pi(. | s)``, whose
-    values are ``q(s, .)`` with y for the action taken (:func:`~sb3_ordergrad.reppo.advantages.retry_advantages`).
+    ``y = GAE + V(s)`` of ``q(s, a)``. The objective in a state is the L-statistic of the values of k actions drawn from
+    ``pi(. | s)``, where y is the value of the action taken and q that of the others; the advantage is the exact one
+    (:func:`~sb3_ordergrad.reppo.advantages.retry_advantages`).
     With ``objective="max"`` and k > 1, the expected best of k tries, the policy stays stochastic without an entropy bonus.
     With ``k=1``, or ``objective="mean"``, this is PPO with a Q-function as baseline.
 
