@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from sb3_ordergrad.order_a2c import OrderA2C
     from sb3_ordergrad.order_ppo import OrderPPO
     from sb3_ordergrad.remac import ReMAC
+    from sb3_ordergrad.reppo import RePPO
 
 __version__ = (Path(__file__).parent / "version.txt").read_text().strip()
 
-__all__ = ["OrderA2C", "OrderPPO", "ReMAC", "__version__"]
+__all__ = ["OrderA2C", "OrderPPO", "ReMAC", "RePPO", "__version__"]
 
 # Imported on first access (PEP 562), so that `sb3_ordergrad.lstatistics` does not load Stable-Baselines3
-_ALGORITHMS = {"OrderA2C": "order_a2c", "OrderPPO": "order_ppo", "ReMAC": "remac"}
-_SUBPACKAGES = ("common", "compare", "envs", "evaluation", "lstatistics", "order_a2c", "order_ppo", "remac", "zoo")
+_ALGORITHMS = {"OrderA2C": "order_a2c", "OrderPPO": "order_ppo", "RePPO": "reppo", "ReMAC": "remac"}
+_SUBPACKAGES = ("common", "compare", "envs", "evaluation", "lstatistics", "order_a2c", "order_ppo", "remac", "reppo", "zoo")
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ def test_the_mathematics_loads_no_reinforcement_learning(tmp_path: Path) -> None
 
 
 def test_algorithms_load_no_package_that_sb3_does_not(tmp_path: Path) -> None:
-    code = "import stable_baselines3; before = set(sys.modules); from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC; "
+    code = "import stable_baselines3; before = set(sys.modules); from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC, RePPO; "
     added = set(run(code + LOADED.replace("sys.modules", "set(sys.modules) - before"), tmp_path).split())
     assert "sb3_ordergrad.order_ppo" in added
     heavy = {"matplotlib", "pandas", "rl_zoo3", "optuna", "scipy", "sb3_contrib", "joblib", "yaml", "mujoco"}
@@ -68,6 +68,6 @@ def test_top_level_names(tmp_path: Path) -> None:
         "names = {*package.__all__, 'envs', 'lstatistics', 'evaluation'}; assert names <= set(dir(package)); "
         "assert package.lstatistics.LStatistic and package.evaluation; assert not hasattr(package, 'nothing'); "
         "assert pickle.loads(pickle.dumps(package.OrderPPO)) is package.OrderPPO; "
-        "from sb3_ordergrad import *; assert OrderPPO is package.OrderPPO and ReMAC and OrderA2C; print(__version__)"
+        "from sb3_ordergrad import *; assert OrderPPO is package.OrderPPO and ReMAC and RePPO and OrderA2C; print(__version__)"
     )
     assert run(code, tmp_path).strip() == (ROOT / "sb3_ordergrad" / "version.txt").read_text().strip()

@@ -154,6 +154,14 @@ def small(algorithm: type[BaseAlgorithm], **kwargs: Any) -> dict[str, Any]:
     return settings | kwargs
 
 
+def ranked(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
+    """
+    :param algorithm: OrderPPO, OrderA2C or RePPO
+    :return: an objective other than the mean; the group can be ranked within the first rollouts
+    """
+    return {"objective": "cvar:0.5", "k": 2} | ({} if algorithm.__name__ == "RePPO" else {"group_size": 4})
+
+
 def parameters_of(model: BaseAlgorithm) -> dict[str, np.ndarray]:
     """Copies of the policy's parameters."""
     return {name: value.detach().cpu().numpy().copy() for name, value in model.policy.state_dict().items()}

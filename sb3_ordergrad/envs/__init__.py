@@ -1,6 +1,6 @@
 """
-Risk environments, registered with gymnasium on import, wrappers that make any task risky, and the observation wrapper that
-static risk objectives need.
+Risk environments and two tasks for exploration, registered with gymnasium on import, wrappers that make any task risky, and
+the observation wrapper that static risk objectives need.
 
 The entry points are strings, so importing this package loads neither MuJoCo, Box2D nor an environment that is not used.
 """
@@ -15,8 +15,8 @@ from sb3_ordergrad.envs.reward_wrappers import HeavyTailReward, NoisyRegion, Spe
 __all__ = ["HeavyTailReward", "NoisyRegion", "ReturnToDate", "SpeedPenalty", "register_envs"]
 
 
-def _entry(entry_point: str, max_episode_steps: int, **kwargs: Any) -> dict[str, Any]:
-    """Arguments of :func:`gymnasium.register` for ``module:class`` of this package, with a time limit."""
+def _entry(entry_point: str, max_episode_steps: int | None, **kwargs: Any) -> dict[str, Any]:
+    """Arguments of :func:`gymnasium.register` for ``module:class`` of this package, with a time limit or ``None``."""
     return {
         "entry_point": f"sb3_ordergrad.envs.{entry_point}",
         "max_episode_steps": max_episode_steps,
@@ -60,6 +60,9 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "StochasticCliffWalking-v0": _entry("cliff_walking:StochasticCliffWalkingEnv", 50),
     "MeanReversionTrading-v0": _entry("finance:MeanReversionTradingEnv", 10),
     "AmericanPut-v0": _entry("finance:AmericanPutEnv", 10),
+    # Exploration (bsuite, Osband et al. 2020; Strehl and Littman 2008)
+    "DeepSea-v0": _entry("exploration:DeepSeaEnv", None),
+    "RiverSwim-v0": _entry("exploration:RiverSwimEnv", 20),
     # O-RAAC (Urpí et al. 2021)
     "RiskyHalfCheetah-v0": _entry("risky_mujoco:RiskyHalfCheetahEnv", 200),
     "RiskyHopper-v0": _entry("risky_mujoco:RiskyHopperEnv", 500),

@@ -1,1 +1,1 @@
-"""OrderPPO, OrderA2C and ReMAC in RL Zoo: ``python -m sb3_ordergrad.zoo train --algo orderppo --env GuardedMaze-v0``."""
+"""Our algorithms in RL Zoo: ``python -m sb3_ordergrad.zoo train --algo orderppo --env GuardedMaze-v0``."""

@@ -19,8 +19,11 @@ from sb3_ordergrad.envs import ENVIRONMENTS, ReturnToDate
 # What gymnasium and SB3 remark on in their own environments, too, and Box2D's bindings on import
 KNOWN_WARNINGS = ("infinity", "symmetric and normalized", "is out of date", "builtin type", "invalid escape sequence")
 
-# Time limit -> environments
-HORIZONS = {
+# Steps until the time limit or the last step of the rule, under actions that do not end the episode before
+HORIZONS: dict[int | None, set[str]] = {
+    # Ends after as many steps as it has rows
+    None: {"DeepSea-v0"},
+    20: {"RiverSwim-v0"},
     6: {"BettingGame-v0", "BettingGameCroppedStake-v0"},
     10: {"MeanReversionTrading-v0", "AmericanPut-v0"},
     50: {"StochasticCliffWalking-v0", "SparseReacher-v0"},
@@ -46,7 +49,7 @@ def test_checkers_pass_without_warnings(env_id: str) -> None:
         warnings.simplefilter("always")
         gym_check_env(gym.make(env_id).unwrapped, skip_render_check=True)
         sb3_check_env(gym.make(env_id))
-        sb3_check_env(ReturnToDate(gym.make(env_id)))
+        sb3_check_env(ReturnToDate(gym.make(env_id), max_episode_steps=gym.spec(env_id).max_episode_steps or 10))
     messages = [str(warning.message) for warning in caught]
     assert [message for message in messages if not any(known in message for known in KNOWN_WARNINGS)] == []
 
@@ -75,7 +78,8 @@ def test_seeds_and_pickle(env_id: str) -> None:
     np.random.seed(1)
     np.testing.assert_array_equal(trajectory(copy, seed=3), expected)
     np.testing.assert_array_equal(trajectory(env, seed=3), expected)
-    assert not np.array_equal(trajectory(env, seed=4), expected)
+    # DeepSea is deterministic
+    assert env_id == "DeepSea-v0" or not np.array_equal(trajectory(env, seed=4), expected)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""OrderPPO and OrderA2C support what SB3 supports, without a warning: spaces, gSDE, wrappers, odd episodes, callbacks."""
+"""Our on-policy algorithms support what SB3 supports, without a warning: spaces, gSDE, wrappers, odd episodes, callbacks."""
 
 import itertools
 import warnings
@@ -12,19 +12,30 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
+from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, ConvertCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
-from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_defaults, recorded, small
+from toy_envs import (
+    RolloutLog,
+    StopAt,
+    ToyEnv,
+    assert_same_parameters,
+    parameters_of,
+    parent_defaults,
+    ranked,
+    recorded,
+    small,
+)
 
-from sb3_ordergrad import OrderA2C, OrderPPO
+from sb3_ordergrad import OrderA2C, OrderPPO, RePPO
 from sb3_ordergrad.common.pseudo_rewards import CREDITS
 from sb3_ordergrad.lstatistics import LStatistic
 
 pytestmark = pytest.mark.filterwarnings("error")
 ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
+WITH_REPPO = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C, RePPO])
 # a group that can be ranked within the first rollouts
 RANKED: dict[str, Any] = {"objective": "cvar:0.5", "k": 2, "group_size": 4}
 
@@ -57,7 +68,7 @@ def logged_numbers(log: RolloutLog) -> list[float]:
 
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
-@ALGORITHMS
+@WITH_REPPO
 def test_observation_spaces(algorithm: type[BaseAlgorithm], name: str, tmp_path: Path) -> None:
     space, policy, net = OBSERVATIONS[name], "MlpPolicy", {"net_arch": [8]}
     if isinstance(space, spaces.Dict):
@@ -68,9 +79,9 @@ def test_observation_spaces(algorithm: type[BaseAlgorithm], name: str, tmp_path:
         net["features_extractor_kwargs"] = {"features_dim": 8}  # type: ignore[assignment]
     env = make_vec_env(ToyEnv, n_envs=2, seed=0, env_kwargs={"observation_space": space})
     log = RolloutLog()
-    model = algorithm(policy, env, **small(algorithm, policy_kwargs=net, **RANKED)).learn(48, callback=log)
+    model = algorithm(policy, env, **small(algorithm, policy_kwargs=net, **ranked(algorithm))).learn(48, callback=log)
     assert finite(model) and np.isfinite(logged_numbers(log)).all()
-    assert log.log[-1]["rollout/ranked_groups"] == 1
+    assert algorithm is RePPO or log.log[-1]["rollout/ranked_groups"] == 1
     model.save(tmp_path / "model")
     loaded = algorithm.load(tmp_path / "model", env=env, device="cpu")
     assert_same_parameters(model, loaded)
@@ -139,12 +150,12 @@ def test_returns_are_raw_and_whole(algorithm: type[BaseAlgorithm], wrap: Callabl
         assert np.mean([info["r"] for info in model.ep_info_buffer]) == pytest.approx(np.mean(true), abs=2e-6)
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_subprocesses(algorithm: type[BaseAlgorithm]) -> None:
     models = []
     for vec_env_cls in (DummyVecEnv, SubprocVecEnv):
         env = make_vec_env("CartPole-v1", n_envs=2, seed=0, vec_env_cls=vec_env_cls, env_kwargs={"max_episode_steps": 6})
-        models.append(algorithm("MlpPolicy", env, **small(algorithm, **RANKED)).learn(64))
+        models.append(algorithm("MlpPolicy", env, **small(algorithm, **ranked(algorithm))).learn(64))
         env.close()
     assert_same_parameters(*models)
 
@@ -255,16 +266,22 @@ def test_history_is_kept_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> 
         assert [len(remaining.counts) for remaining in model._remaining_returns.values()] == [length] * (length > 0)
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_callbacks(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
     env = make_vec_env(ToyEnv, n_envs=2, seed=0)
     evaluation = EvalCallback(make_vec_env(ToyEnv, n_envs=1, seed=1), n_eval_episodes=3, eval_freq=8, verbose=0,
                               log_path=str(tmp_path / "eval"), best_model_save_path=str(tmp_path / "best"))  # fmt: skip
     checkpoint = CheckpointCallback(save_freq=8, save_path=str(tmp_path / "checkpoints"))
     log = RolloutLog()
-    calls = []
-    model = algorithm("MlpPolicy", env, **small(algorithm, **RANKED))
-    model.learn(48, callback=[evaluation, checkpoint, log, lambda local, _: calls.append(local["self"].num_timesteps) or True])
+    calls: list[int] = []
+    model = algorithm("MlpPolicy", env, **small(algorithm, **ranked(algorithm)))
+
+    def count(local: dict[str, Any], _: dict[str, Any]) -> bool:
+        calls.append(local["self"].num_timesteps)
+        return True
+
+    # SB3, and so RePPO, takes functions only outside of a list
+    model.learn(48, callback=[evaluation, checkpoint, log, ConvertCallback(count) if algorithm is RePPO else count])
     assert calls == list(range(2, 49, 2)) and len(log.rewards) == 3
     assert len(np.load(tmp_path / "eval/evaluations.npz")["results"]) == 3
     assert len(list((tmp_path / "checkpoints").glob("*.zip"))) == 3
@@ -291,13 +308,15 @@ def test_callback_sees_what_is_trained_on(algorithm: type[BaseAlgorithm]) -> Non
     np.testing.assert_array_equal(model.rollout_buffer.returns.ravel(), log.returns[-1].ravel())
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_progress_bar(algorithm: type[BaseAlgorithm]) -> None:
     log = RolloutLog()
     with warnings.catch_warnings():
         # tqdm calls its own bar experimental
         warnings.simplefilter("ignore")
-        model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, **RANKED)).learn(16, callback=log, progress_bar=True)
+        model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, **ranked(algorithm))).learn(
+            16, callback=log, progress_bar=True
+        )
     assert model.num_timesteps == 16 and len(log.rewards) == 2
 
 
@@ -314,13 +333,15 @@ def test_same_seed_same_bits(algorithm: type[BaseAlgorithm], normalize: bool) ->
         assert_same_parameters(models[0], models[2])
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_no_random_draws_of_our_own(algorithm: type[BaseAlgorithm]) -> None:
     """A rollout ends with the same state of the generators as the parent's."""
     states = []
     for objective in ("mean", "cvar:0.5"):
         model = algorithm(
-            "MlpPolicy", ToyEnv(), **parent_defaults(algorithm) | small(algorithm, **RANKED | {"objective": objective})
+            "MlpPolicy",
+            ToyEnv(),
+            **parent_defaults(algorithm) | small(algorithm, **ranked(algorithm) | {"objective": objective})
         )
         model.learn(8, callback=RolloutLog())
         states.append((th.get_rng_state().numpy(), np.random.get_state()[1]))
@@ -328,19 +349,19 @@ def test_no_random_draws_of_our_own(algorithm: type[BaseAlgorithm]) -> None:
         np.testing.assert_array_equal(first, second)
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_policy_kwargs_stay_the_callers(algorithm: type[BaseAlgorithm]) -> None:
     policy_kwargs: dict[str, Any] = {"net_arch": {"pi": [8], "vf": [4]}}
-    model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, policy_kwargs=policy_kwargs, **RANKED)).learn(16)
+    model = algorithm("MlpPolicy", ToyEnv(), **small(algorithm, policy_kwargs=policy_kwargs, **ranked(algorithm))).learn(16)
     # A2C adds its optimizer there, as in SB3
     own = {key: value for key, value in policy_kwargs.items() if not key.startswith("optimizer")}
     assert own == {"net_arch": {"pi": [8], "vf": [4]}}
-    if algorithm is OrderPPO:
+    if algorithm is not OrderA2C:
         assert policy_kwargs == own
     assert finite(model)
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_defaults_leave_nothing_behind(
     algorithm: type[BaseAlgorithm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,20 +11,20 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_of, recorded, small
+from toy_envs import RolloutLog, StopAt, ToyEnv, assert_same_parameters, parameters_of, parent_of, ranked, recorded, small
 
-from sb3_ordergrad import OrderA2C, OrderPPO
+from sb3_ordergrad import OrderA2C, OrderPPO, RePPO
 from sb3_ordergrad.common.pseudo_rewards import CREDITS
 from sb3_ordergrad.lstatistics import parse_objective
 
 pytestmark = pytest.mark.filterwarnings("error")
 ALGORITHMS = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C])
-RANKED: dict[str, Any] = {"objective": "cvar:0.5", "k": 2, "group_size": 4}
+WITH_REPPO = pytest.mark.parametrize("algorithm", [OrderPPO, OrderA2C, RePPO])
 
 
 def trained(algorithm: type[BaseAlgorithm], n_envs: int = 2, **kwargs: Any) -> Any:
     env = make_vec_env(ToyEnv, n_envs=n_envs, seed=0, env_kwargs={"lengths": [3, 5]})
-    return algorithm("MlpPolicy", env, **small(algorithm, **RANKED | kwargs)).learn(20 * n_envs)
+    return algorithm("MlpPolicy", env, **small(algorithm, **ranked(algorithm) | kwargs)).learn(20 * n_envs)
 
 
 @pytest.mark.parametrize("credit", CREDITS)
@@ -67,7 +67,7 @@ def test_load_with_another_number_of_environments(algorithm: type[BaseAlgorithm]
     np.testing.assert_allclose(sorted(recorded(loaded)[len(known) :]), sorted(true), rtol=1e-12)
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_load_without_environment(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
     model = trained(algorithm)
     model.save(tmp_path / "model")
@@ -93,7 +93,7 @@ def test_custom_objects(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
     assert log.log[-1]["rollout/credited_steps"] < 0.5
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_load_after_a_cancelled_rollout(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
     model = trained(algorithm)
     model.learn(40, callback=StopAt(14))
@@ -102,7 +102,7 @@ def test_load_after_a_cancelled_rollout(algorithm: type[BaseAlgorithm], tmp_path
     assert all(np.isfinite(value).all() for value in parameters_of(loaded).values())
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_objective_as_vector_or_object(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
     mixed = 0.5 * parse_objective("min") + 0.5 * parse_objective("mean")
     for objective in ([0.75, 0.25], np.array([0.75, 0.25]), mixed):
@@ -113,10 +113,10 @@ def test_objective_as_vector_or_object(algorithm: type[BaseAlgorithm], tmp_path:
         loaded.learn(32)
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_to_a_stream_and_with_vec_normalize(algorithm: type[BaseAlgorithm]) -> None:
     env = VecNormalize(make_vec_env(ToyEnv, n_envs=2, seed=0))
-    model = algorithm("MlpPolicy", env, **small(algorithm, **RANKED)).learn(32)
+    model = algorithm("MlpPolicy", env, **small(algorithm, **ranked(algorithm))).learn(32)
     stream = io.BytesIO()
     model.save(stream)
     stream.seek(0)
@@ -133,7 +133,7 @@ def test_set_parameters(algorithm: type[BaseAlgorithm]) -> None:
     model.set_parameters(parent.get_parameters())
 
 
-@ALGORITHMS
+@WITH_REPPO
 def test_size_of_the_zip(algorithm: type[BaseAlgorithm], tmp_path: Path) -> None:
     """With defaults, a long episode behind each of eight environments and a full group."""
     sizes = []

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from robustness.random_envs import ACTIONS, OBSERVATIONS, REWARDS, RandomEpisodes, RandomGoals
 from robustness.random_objectives import Rng, draw_objective, draw_preset
 from stable_baselines3 import A2C, PPO, SAC, HerReplayBuffer
@@ -15,9 +16,9 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 from torch import nn, optim
 
-from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC
+from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC, RePPO
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {cls.__name__: cls for cls in (OrderPPO, OrderA2C, ReMAC, PPO, A2C, SAC)}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {cls.__name__: cls for cls in (OrderPPO, OrderA2C, ReMAC, RePPO, PPO, A2C, SAC)}
 # Slow, so they are drawn less often
 IMAGES = ("image", "dict with image")
 BOXES = ("box", "one number", "matrix", "float64", "unbounded")
@@ -264,6 +265,24 @@ def draw_off_policy(rng: Rng) -> Configuration:
     return Configuration("ReMAC", env, n_envs, str(one_of(rng, "none", "Monitor")), normalize, settings, timesteps, goals)
 
 
+def draw_reppo(rng: Rng) -> Configuration:
+    """
+    :param rng: generator
+    :return: a configuration of RePPO, with the settings of PPO of an OrderPPO
+    """
+    configuration = draw_on_policy(rng)
+    while configuration.algorithm != "OrderPPO" or not isinstance(ACTIONS[configuration.env["action"]], spaces.Discrete):
+        configuration = draw_on_policy(rng)
+    k: float = int(rng.integers(1, 9))
+    objective = draw_objective(rng, k)
+    if rng.random() < 0.4:
+        k, objective = float(one_of(rng, 0.3, 0.9, 1.2, 2.5)), str(one_of(rng, "max", "min", "mean"))
+    own = ("group_size", "credit", "anneal", "anneal_from", "group_by", "value_scale")
+    discounts = {"gamma": float(one_of(rng, 0.99, 1.0)), "gae_lambda": float(one_of(rng, 0.8, 0.0, 1.0))}
+    return configuration.changed("RePPO", drop=own, **discounts, k=k, objective=objective)
+
+
 def draw_configuration(rng: Rng) -> Configuration:
-    """A configuration of one of the three algorithms."""
-    return draw_off_policy(rng) if rng.random() < 0.35 else draw_on_policy(rng)
+    """A configuration of one of our algorithms."""
+    share = rng.random()
+    return draw_off_policy(rng) if share < 0.3 else draw_reppo(rng) if share < 0.45 else draw_on_policy(rng)

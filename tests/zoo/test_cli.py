@@ -15,7 +15,7 @@ import yaml
 from repository import ROOT
 from stable_baselines3.common.monitor import load_results
 
-from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC
+from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC, RePPO
 from sb3_ordergrad.common.extras import install_hint
 from sb3_ordergrad.evaluation import best_of, cvar
 from sb3_ordergrad.zoo import cli
@@ -52,12 +52,13 @@ def test_help_is_rl_zoos_with_our_algorithms(capsys: pytest.CaptureFixture[str])
         "orderppo",
         "ordera2c",
         "remac",
+        "reppo",
         "--optimize-hyperparameters",
         "--tune-objective",
         "-m sb3_ordergrad.zoo train",
     ):
         assert word in text
-    assert {"orderppo": OrderPPO, "ordera2c": OrderA2C, "remac": ReMAC}.items() <= rl_zoo3.ALGOS.items()
+    assert {"orderppo": OrderPPO, "ordera2c": OrderA2C, "remac": ReMAC, "reppo": RePPO}.items() <= rl_zoo3.ALGOS.items()
     assert "GuardedMaze-v0" in gym.registry
 
 

@@ -22,8 +22,9 @@ MUJOCO = (
 )
 CONTINUOUS = ["MountainCarContinuous-v0", "Pendulum-v1"]
 DISCRETE = ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
-# RL Zoo's Pendulum without velocities has no entry
-WITHOUT_ENTRY = "PendulumNoVel-v1"
+EXPLORATION = ["DeepSea-v0", "RiverSwim-v0"]
+# Tasks of RL Zoo without an entry
+WITHOUT_ENTRY = {"reppo": "CartPoleNoVel-v1"}
 
 
 def entries(algo: str) -> dict[str, dict[str, Any]]:
@@ -46,7 +47,12 @@ def shortened(algo: str, entry: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_entries_name_what_they_are_for(algo: str) -> None:
+    if algo == "reppo":
+        # discrete actions and no risk
+        assert {*EXPLORATION, "CartPole-v1", "Acrobot-v1", "LunarLander-v3", "default"} == set(entries(algo))
+        return
     ours = [env_id for env_id, spec in gym.registry.items() if str(spec.entry_point).startswith("sb3_ordergrad.envs")]
+    ours = [env_id for env_id in ours if env_id not in EXPLORATION]
     wanted = [f"{name}-v5" for name in MUJOCO.split()] + CONTINUOUS
     # ReMAC's actions are continuous
     wanted += [env_id for env_id in ours if algo != "remac" or isinstance(gym.make(env_id).action_space, gym.spaces.Box)]
@@ -59,7 +65,7 @@ def test_entries_name_what_they_are_for(algo: str) -> None:
 @pytest.mark.parametrize(("algo", "env_id"), [(algo, env_id) for algo in ALGORITHMS for env_id in entries(algo)])
 def test_entry_trains(algo: str, env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = entries(algo)[env_id]
-    env = WITHOUT_ENTRY if env_id == "default" else env_id
+    env = WITHOUT_ENTRY.get(algo, "PendulumNoVel-v1") if env_id == "default" else env_id
     steps, overrides = shortened(algo, entry)
     monkeypatch.setattr(sys, "argv", [])
     options = f"train --algo {algo} --env {env} -n {steps} -f {tmp_path} --eval-freq -1 --device cpu --seed 0"

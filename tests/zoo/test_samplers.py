@@ -7,7 +7,7 @@ import optuna
 import pytest
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 
-from sb3_ordergrad.lstatistics import LStatistic, rank_weights
+from sb3_ordergrad.lstatistics import LStatistic, exact_lstatistic, rank_weights
 from sb3_ordergrad.zoo.registry import ALGORITHMS, register
 from sb3_ordergrad.zoo.samplers import ACTION_PAIRS, EPISODE_PAIRS
 
@@ -29,7 +29,7 @@ def trials(algo: str, objective: str, n_trials: int, n_envs: int = 4) -> list[tu
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", GROUP)
 def test_sampled_groups_are_valid(algo: str, objective: str) -> None:
     seen = set()
     for _, hyperparams in trials(algo, objective, 60):
@@ -40,7 +40,15 @@ def test_sampled_groups_are_valid(algo: str, objective: str) -> None:
     assert len(seen) > 1
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_sampled_tries_are_valid(objective: str) -> None:
+    seen = {hyperparams["k"] for _, hyperparams in trials("reppo", objective, 60) if "k" in hyperparams}
+    for k in seen:
+        exact_lstatistic([0.0], [1.0], k, objective)
+    assert len(seen) > 1 or objective.startswith("weights") or objective == "top:8"
+
+
+@pytest.mark.parametrize("algo", GROUP)
 def test_entry_keeps_its_group_where_no_pair_suits_the_objective(algo: str) -> None:
     for _, hyperparams in trials(algo, "weights:0.2,0.3,0.5", 5):
         assert not {"k", GROUP[algo]} & set(hyperparams)
@@ -55,7 +63,7 @@ def test_pairs() -> None:
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_constructor_accepts_what_is_sampled(algo: str) -> None:
-    env_id = "Pendulum-v1"
+    env_id = "CartPole-v1" if algo == "reppo" else "Pendulum-v1"
     for _, hyperparams in trials(algo, "cvar:0.25", 8, n_envs=1):
         extra = {"buffer_size": 10} if algo == "remac" else {}
         model = ALGORITHMS[algo]("MlpPolicy", gym.make(env_id), device="cpu", objective="cvar:0.25", **hyperparams, **extra)
@@ -68,7 +76,8 @@ def test_stored_trial_converts_to_what_was_sampled(algo: str) -> None:
         assert HYPERPARAMS_CONVERTER[algo](trial.params) == hyperparams
 
 
-def test_batch_is_no_larger_than_the_rollout() -> None:
-    sizes = [(h["batch_size"], h["n_steps"]) for _, h in trials("orderppo", "max", 60, n_envs=2)]
+@pytest.mark.parametrize("algo", ["orderppo", "reppo"])
+def test_batch_is_no_larger_than_the_rollout(algo: str) -> None:
+    sizes = [(h["batch_size"], h["n_steps"]) for _, h in trials(algo, "max", 60, n_envs=2)]
     assert all(batch <= 2 * n_steps for batch, n_steps in sizes)
     assert any(batch == 2 * n_steps for batch, n_steps in sizes)
