@@ -154,8 +154,8 @@ def make_model(objective: ObjectiveLike, credit: str, k: float, n_episodes: int,
     """
     model = OrderPPO(
         "MlpPolicy", DummyVecEnv([SmallMDP] * n_episodes), n_steps=HORIZON, batch_size=HORIZON * n_episodes, learning_rate=0.0,
-        gamma=1.0, gae_lambda=1.0, objective=objective, anneal=0.0, credit=credit, k=k, group_size=n_episodes, seed=seed, device="cpu",
-        policy_kwargs={"net_arch": [], "ortho_init": False},
+        gamma=1.0, gae_lambda=1.0, objective=objective, anneal=0.0, credit=credit, k=k, group_size=n_episodes, seed=seed,
+        device="cpu", policy_kwargs={"net_arch": [], "ortho_init": False},
     )  # fmt: skip
     # A policy far from uniform, without bias: the weights are the logits
     with th.no_grad():

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.checks import check_number
+from sb3_ordergrad.envs.parameter_checks import check_number
 
 
 class DeepSeaEnv(gym.Env[np.ndarray, int]):

@@ -91,15 +91,22 @@ def bad_size(rng: Rng, least: int, most: float) -> Any:
     return one_of(rng, *small, *large, *NOT_NUMBERS)
 
 
+def _not_none(draw: Callable[..., Any], *args: Any) -> Any:
+    """A value that is not ``None``, which stands for a default."""
+    while (value := draw(*args)) is None:
+        pass
+    return value
+
+
 # parameter -> a value that is invalid beside the other settings
 Draw = Callable[[Rng, dict[str, Any]], Any]
 ON_POLICY: dict[str, Draw] = {
     "objective": lambda rng, settings: bad_objective(rng, settings["k"]),
     "anneal_from": lambda rng, settings: bad_objective(rng, settings["k"]),
-    "k": lambda rng, settings: bad_size(rng, 1, settings["group_size"] - 1),
-    "group_size": lambda rng, settings: bad_size(rng, int(settings["k"]) + 1, INF),
+    "k": lambda rng, settings: _not_none(bad_size, rng, 1, settings["group_size"] - 1),
+    "group_size": lambda rng, settings: _not_none(bad_size, rng, int(settings["k"]) + 1, INF),
     "credit": lambda rng, settings: one_of(rng, "", "foo", "Terminal ", "dense,projected", *NOT_STRINGS, None),
-    "anneal": lambda rng, settings: one_of(rng, -0.1, 1.0001, 2, 10**9, *NOT_NUMBERS),
+    "anneal": lambda rng, settings: _not_none(one_of, rng, -0.1, 1.0001, 2, 10**9, *NOT_NUMBERS),
     "group_by": lambda rng, settings: one_of(rng, *NOT_STRINGS),
     "value_scale": lambda rng, settings: one_of(rng, 0, 0.0, -1, -(10**9), *NOT_NUMBERS),
 }
