@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 COVERAGE := --cov=sb3_ordergrad --cov-report=term-missing:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo suite-demo test pytest attack bench lint type format clean
+.PHONY: help install demo suite-demo test pytest attack bench docs lint type format clean
 
 help:
 	@echo "make demo    train OrderPPO and PPO on a risky MuJoCo task, print the table (minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test    lint, types, tests and their line coverage"
 	@echo "make attack  random configurations, kills and crash points for longer than the tests do"
 	@echo "make bench   speed of the estimator, of training and of the import"
+	@echo "make docs    the documentation: open site/index.html"
 	@echo "make lint | type | pytest | format | install | clean"
 	@echo "Every target first creates $(VENV) and installs the pinned packages, once."
 
@@ -32,7 +33,7 @@ $(INSTALLED): setup.py constraints.txt sb3_ordergrad/version.txt
 	@$(BOOTSTRAP) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python >= 3.10 is needed, $(BOOTSTRAP) is " + sys.version.split()[0] + "; name another with: make BOOTSTRAP=python3.11 ...")'
 	$(BOOTSTRAP) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) -e ".[tests,plots,zoo,dask,box2d]"
+	$(PIP) -e ".[tests,plots,zoo,dask,box2d,docs]"
 	@touch $@
 
 demo: $(INSTALLED)
@@ -58,6 +59,11 @@ bench: $(INSTALLED)
 	$(PYTHON) benchmarks/reppo_update.py
 	$(PYTHON) benchmarks/import_time.py
 
+# A warning (a broken link or anchor, a page without a place in the navigation) is an error
+docs: $(INSTALLED)
+	$(PYTHON) -m mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m black --check --quiet . || $(PYTHON) -m black --check --diff .
@@ -72,5 +78,5 @@ format: $(INSTALLED)
 
 # Keeps the virtual environment and the results
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find sb3_ordergrad tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -71,6 +71,8 @@ setup(
         "box2d": ["gymnasium[box2d]"],
         # comparisons on a cluster
         "dask": ["dask>=2024.1", "distributed>=2024.1"],
+        # `make docs`
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2", "latex2mathml>=3.77"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -1,5 +1,5 @@
 """
-Return distributions of simple policies on the environments of this package, as Markdown tables (docs/environments.md).
+Return distributions of simple policies on the environments, as the tables of docs/reference/environments.md.
 
     python benchmarks/random_policies.py --episodes 1000
     python benchmarks/random_policies.py --episodes 1000 --env SparseReacher-v0

@@ -41,7 +41,7 @@ def order_advantages(objective: str, n_completions: int = N_COMPLETIONS, k: int 
     """
     Advantages for an L-statistic of k completions: an unbiased gradient is ``(k/N) sum_i a_i grad log p_i``.
 
-    :param objective: any objective, see docs/objectives.md
+    :param objective: any objective, see docs/reference/objectives.md
     :param n_completions: completions of a prompt, N
     :param k: sample size, at most N - 1
     :return: function from rewards to advantages times k, both of shape (prompts, completions), in units of reward. With this

@@ -1,5 +1,5 @@
 """
-Make all figures of docs/evaluation.md: A2C and PPO on CartPole, evaluated and compared by their return distributions.
+Make all figures of docs/guide/evaluation.md: A2C and PPO on CartPole, evaluated and compared by their return distributions.
 
     python examples/evaluation_figures.py --out docs/images
 

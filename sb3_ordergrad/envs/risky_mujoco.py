@@ -182,7 +182,7 @@ class FragileHopperEnv(SpeedRisk, HopperEnv):
     constants.
 
     500 steps with the registration of ``FragileHopper-v0``: 500 steps at risk are survived with probability
-    0.999^500 = 0.61. (Why these constants: docs/environments.md.)
+    0.999^500 = 0.61. (Why these constants: docs/reference/environments.md.)
     """
 
     ends_episode = True

@@ -39,8 +39,9 @@ def bootstrap_interval(
     Estimate and bootstrap interval of ``statistic(*samples)``, by ``scipy.stats.bootstrap``; samples are independent.
 
     The default is BCa (bias-corrected and accelerated, Efron 1987, https://doi.org/10.1080/01621459.1987.10478410), because of
-    its coverage (docs/evaluation.md). Where BCa is undefined, the percentiles of the same resamples are used: if no resample
-    differs from the estimate, for example, or if the statistic does not exist for the n - 1 returns of its jackknife.
+    its coverage (``docs/experiments/intervals.md``). Where BCa is undefined, the percentiles of the same resamples are used:
+    if no resample differs from the estimate, for example, or if the statistic does not exist for the n - 1 returns of its
+    jackknife.
 
     :param samples: returns of each sample, shape ``(n,)`` with ``n >= 2``
     :param statistic: function of the samples along their last axis; leading axes are resamples

@@ -32,7 +32,7 @@ class LStatistic:
 
     A sample either holds i or does not, hence ``v = (k/N) q_i + (1 - k/N) v^(-i)``: q and v^(-i) follow from v and a.
 
-    A fractional k has floor(k) ranks, see docs/objectives.md: with "max" the estimate is that of ``P(max <= r) = F(r)^k``.
+    A fractional k has floor(k) ranks (``docs/reference/objectives.md``): "max" estimates ``P(max <= r) = F(r)^k``.
     There the advantages are those of the leave-one-out weights, centred, and q and v^(-i) are defined by the last equation.
 
     All methods work on the last axis, of length ``group_size``, with any leading batch axes. Arrays and lists give float64

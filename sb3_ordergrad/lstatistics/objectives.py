@@ -184,8 +184,9 @@ def parse_objective(objective: ObjectiveLike) -> Objective:
     """
     Read an objective in any of its forms.
 
-    :param objective: a string such as ``"cvar:0.25"`` or ``"mean - 0.5*gini"`` (docs/objectives.md lists all presets; case
-        and underscores do not matter), a vector of rank weights in ascending order, or an :class:`Objective`
+    :param objective: a string such as ``"cvar:0.25"`` or ``"mean - 0.5*gini"`` (all presets:
+        ``docs/reference/objectives.md``; case and underscores do not matter), a vector of rank weights in ascending order, or
+        an :class:`Objective`
     :return: the objective
     :raises ValueError: if the text or a parameter is invalid; the message repeats the text, the range and the closest
         valid spelling

@@ -72,7 +72,7 @@ class OrderPPO(OrderMixin, PPO):
         Setting it to auto, the code will be run on the GPU if possible.
     :param objective: What to maximise over the returns of a group of episodes: ``"mean"``, ``"cvar:0.25"``, ``"max"``,
         ``"median"``, ``"mean - 0.5*gini"``, a vector of ``k`` ascending rank weights, ...
-        (all spellings: ``docs/objectives.md``)
+        (all spellings: ``docs/reference/objectives.md``)
     :param k: Sample size K of the objective, ``1 <= k < group_size``: the rank weights apply to K episodes
         drawn from the group without replacement. ``None`` is 16, or as many that 4 episodes are in the tail of the
         objective (80 for ``"cvar:0.05"``), or the number of given rank weights

@@ -84,7 +84,7 @@ class ReMAC(SAC):
     :param device: Device (cpu, cuda, ...) on which the code should be run.
         Setting it to auto, the code will be run on the GPU if possible.
     :param objective: L-statistic of the Q-values of a state's actions to maximise: ``"max"``, ``"top:2"``, ``"cvar:0.5"``,
-        a vector of ``k`` rank weights in ascending order, ... (see ``docs/objectives.md``)
+        a vector of ``k`` rank weights in ascending order, ... (see ``docs/reference/objectives.md``)
     :param k: Sample size of the objective, a real number with ``1 <= k <= n_action_samples``, it can be a function of the
         current progress remaining (from 1 to 0)
     :param n_action_samples: Number of actions per state from which the objective is estimated, between 1 and 1000

@@ -75,7 +75,7 @@ class RePPO(PPO):
     :param device: Device (cpu, cuda, ...) on which the code should be run.
         Setting it to auto, the code will be run on the GPU if possible.
     :param objective: L-statistic of the Q-values of k actions to maximise: ``"max"``, ``"cvar:0.5"``, a vector of ``floor(k)``
-        rank weights in ascending order, ... (all spellings: ``docs/objectives.md``)
+        rank weights in ascending order, ... (all spellings: ``docs/reference/objectives.md``)
     :param k: Number of actions, a real number > 0: for ``"max"``, the best of them has the distribution function ``F^k``
     :param _init_setup_model: Whether or not to build the network at the creation of the instance
     """

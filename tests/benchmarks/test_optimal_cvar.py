@@ -85,7 +85,7 @@ def test_all_thresholds_agree_with_branch_and_bound(solver: ModuleType) -> None:
     assert best.value == max(scores) and best.threshold == thresholds[int(np.argmax(scores))]
 
 
-# Figures of docs/environments.md, and of a solver that was written independently
+# Figures of docs/reference/environments.md, and of a solver that was written independently
 FIGURES = [
     ("BettingGame-v0", {}, {1.0: 151.50, 0.25: 36.51}),
     ("BettingGameCroppedStake-v0", {"win_probability": 0.75}, {0.2: 2.96}),

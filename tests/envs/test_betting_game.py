@@ -154,7 +154,7 @@ def test_optima(solution: ModuleType) -> None:
     game = solution.build_game()
     mean, tail = (solution.pure(solution.optimum(game, objective)) for objective in ("mean", "cvar:0.25"))
     best_mean, best_tail = solution.figures(game, mean)["mean"], solution.figures(game, tail)["cvar:0.25"]
-    # The figures that docs/environments.md gives
+    # The figures that docs/reference/environments.md gives
     assert (round(best_mean, 2), round(best_tail, 2)) == (151.50, 36.51)
     # Random changes of the optimal policies are never better, and neither are random policies
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""examples/certified_signs.py: its tables and picture, its gradient, and the effect that docs/certified_signs.md reports."""
+"""examples/certified_signs.py: its tables and picture, its gradient, and the effect that its page reports."""
 
 from pathlib import Path
 from types import ModuleType
@@ -45,8 +45,8 @@ def test_certified_weights_resist_overrated_extremes(example: ModuleType) -> Non
 
 
 def test_docs_show_the_picture() -> None:
-    page = (ROOT / "docs" / "certified_signs.md").read_text()
-    assert "(images/certified_signs.png)" in page and (ROOT / "docs" / "images" / "certified_signs.png").exists()
+    page = (ROOT / "docs" / "experiments" / "certified_signs.md").read_text()
+    assert "(../images/certified_signs.png)" in page and (ROOT / "docs" / "images" / "certified_signs.png").exists()
     code = page.split("```python\n")[1].split("```")[0]
     variables: dict[str, th.Tensor] = {}
     exec(code, variables)

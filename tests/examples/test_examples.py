@@ -119,8 +119,8 @@ def test_treasure_walk() -> None:
 
 
 def test_docs_show_every_example() -> None:
-    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
-    images = set(re.findall(r"!\[[^\]]+\]\(images/([^)]+)\)", page))
+    page = (ROOT / "docs" / "experiments" / "examples.md").read_text(encoding="utf-8")
+    images = set(re.findall(r"!\[[^\]]+\]\(../images/([^)]+)\)", page))
     for script in EXAMPLES.glob("[!_]*.py"):
         assert f"`python examples/{script.name}" in page, script.name
     for name in TINY:

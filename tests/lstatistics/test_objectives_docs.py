@@ -1,4 +1,4 @@
-"""docs/objectives.md: its examples run, and its table names everything that is accepted."""
+"""docs/reference/objectives.md: its examples run, and its table names everything that is accepted."""
 
 import doctest
 import re
@@ -7,7 +7,7 @@ from repository import ROOT
 
 from sb3_ordergrad.lstatistics.presets import ALIASES, PRESETS, find_preset
 
-PAGE = ROOT / "docs" / "objectives.md"
+PAGE = ROOT / "docs" / "reference" / "objectives.md"
 
 
 def test_examples_run() -> None:

@@ -19,7 +19,7 @@ def draw(seed: int, number: int) -> Configuration:
         configuration = draw_off_policy(rng)
         objective = draw_preset(rng, 1, ("mean", "max", "cvar", "rank", "quantile", "top"))
         changes = {"objective": objective, "k": 1, "n_action_samples": 1, "ent_coef": 0.0, "actor_adam_eps": None}
-        # docs/remac.md: with gSDE each action of a state gets noise of its own, unlike in SAC
+        # docs/algorithms/remac.md: with gSDE each action of a state gets noise of its own, unlike in SAC
         return configuration.changed("ReMAC", **changes, use_sde=False)
     configuration = draw_on_policy(rng)
     given = configuration.settings

@@ -25,7 +25,7 @@ def _trimming(rng: Rng, n: int) -> str:
     return f"{low}:{round(rng.uniform(0.0, 0.99 - low), 3)}"
 
 
-# name -> arguments for n ranks; names are those of docs/objectives.md, both columns
+# name -> arguments for n ranks; names are those of docs/reference/objectives.md, both columns
 PRESETS: dict[str, Callable[[Rng, int], str]] = {
     **dict.fromkeys(("mean", "max", "min", "median", "ReMax", "ReMin", "MEDIAN"), lambda rng, n: ""),
     **dict.fromkeys(("cvar", "upper_cvar", "UpperCVaR", "lower_tail_mean", "UpperTailMean"), lambda rng, n: _level(rng)),
