@@ -61,7 +61,7 @@ bench: $(INSTALLED)
 
 # A warning (a broken link or anchor, a page without a place in the navigation) is an error
 docs: $(INSTALLED)
-	$(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 	@echo "Open site/index.html"
 
 lint: $(INSTALLED)
