@@ -52,5 +52,7 @@ def on_page_content(content: str, page: Page, files: Files, **kwargs: Any) -> st
         target = files.get_file_from_path(match[2])
         return f'<a href="{target.url_relative_to(page.file)}">{target.page.title}</a>' if target else match[0]
 
+    # "::" before a literal block in the docstrings
+    content = content.replace("::</p>", ":</p>")
     content = ROLE.sub(lambda match: f"<code>{match[1].rsplit('.', 1)[-1]}</code>", FORMULA.sub(formula, content))
     return PAGE_NAME.sub(link, content) if page.file.src_uri.startswith("reference/api_") else content

@@ -70,7 +70,7 @@ for name, returns in (("PPO", returns_ppo), ("OrderPPO", returns_careful)):
 
 # %%
 OUT.mkdir(parents=True, exist_ok=True)
-figure = Figure(figsize=(6.6, 3.2), layout="constrained")
+figure = Figure(figsize=(4.8, 3.0), layout="constrained")
 plot_return_distributions({"PPO": [returns_ppo], "OrderPPO": [returns_careful]}, objective=OBJECTIVE, ax=figure.subplots())
 figure.savefig(OUT / "distributions.png", dpi=160)
 
