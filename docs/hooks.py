@@ -18,6 +18,8 @@ from mkdocs.structure.pages import Page
 # Files of the root that become part of the site
 ROOT_FILES = ("CONTRIBUTING.md", "CHANGELOG.md", "CITATION.bib")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', flags=re.DOTALL)
+# A prime is a raised character of its own; as a superscript it would be raised twice
+PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 # :class:`Name` of the docstrings, after Markdown has read it
 ROLE = re.compile(r":(?:class|func|meth|data|attr|mod):<code>~?(.*?)</code>")
 PAGE_NAME = re.compile(r"(<code>)?docs/([\w/]+\.md)(?(1)</code>)")
@@ -46,6 +48,7 @@ def on_page_content(content: str, page: Page, files: Files, **kwargs: Any) -> st
         mathml = convert(tex, display="block" if match[2] == "[" else "inline")
         if "\\" in mathml:
             raise PluginError(f"{page.file.src_uri}: latex2mathml does not know a command of ${tex}$")
+        mathml = PRIME.sub(r"<mrow>\1<mo>&#x02032;</mo></mrow>", mathml)
         return f'<{match[1]} class="formula">{mathml}</{match[1]}>'
 
     def link(match: re.Match[str]) -> str:
