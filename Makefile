@@ -59,9 +59,9 @@ bench: $(INSTALLED)
 	$(PYTHON) benchmarks/reppo_update.py
 	$(PYTHON) benchmarks/import_time.py
 
-# A warning (a broken link or anchor, a page without a place in the navigation) is an error
+# A warning (a broken link or anchor, a page outside the navigation) is an error; --quiet would hide it from --strict
 docs: $(INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 	@echo "Open site/index.html"
 
 lint: $(INSTALLED)
