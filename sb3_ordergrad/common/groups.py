@@ -20,7 +20,7 @@ cached_lstatistic = lru_cache(maxsize=32)(LStatistic)
 def default_k(objective: Objective) -> int:
     """
     Sample size for an objective: 16, or as many as it has rank weights; for a tail or a quantile at least as many that 4
-    episodes are expected in the smaller part.
+    episodes are expected in the smaller part, or 400.
 
     :param objective: the objective
     :return: k
@@ -32,7 +32,9 @@ def default_k(objective: Objective) -> int:
         if PRESETS[atom.name].has_levels:
             level = float(atom.arguments[0])
             tail = level if atom.name.endswith("cvar") else min(level, 1.0 - level)
-            k = max(k, math.ceil(4.0 / max(tail, MIN_TAIL)))
+            # the smallest and the largest return are quantiles of every sample
+            if tail > 0.0:
+                k = max(k, math.ceil(4.0 / max(tail, MIN_TAIL)))
     return k
 
 
@@ -45,7 +47,9 @@ def default_anneal(rank_weights: np.ndarray) -> float:
     :return: fraction of training
     """
     weights = np.abs(rank_weights)
-    return 0.8 if weights[len(weights) // 2 :].sum() < 0.2 * weights.sum() else 0.0
+    # the middle rank of an odd number is half in each
+    upper = 0.5 * (weights[len(weights) // 2 :].sum() + weights[(len(weights) + 1) // 2 :].sum())
+    return 0.8 if upper < 0.2 * weights.sum() else 0.0
 
 
 class Group(NamedTuple):

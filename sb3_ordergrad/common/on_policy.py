@@ -59,9 +59,12 @@ class OrderMixin(OnPolicyAlgorithm):
 
     @property
     def k(self) -> float:
-        """Sample size: the given one, or for ``None`` that of :func:`default_k`."""
-        given = self.__dict__["k"]
-        return default_k(parse_objective(self.objective)) if given is None else given
+        """Sample size: the given one, or for ``None`` that of :func:`default_k`, below a given group size."""
+        given, group_size = self.__dict__["k"], self.__dict__["group_size"]
+        if given is not None:
+            return given
+        k = default_k(parse_objective(self.objective))
+        return min(k, max(1, int(group_size) - 1)) if isinstance(group_size, Integral) else k
 
     @k.setter
     def k(self, value: float | None) -> None:
@@ -180,7 +183,8 @@ class OrderMixin(OnPolicyAlgorithm):
         transforms = {key: TransformedReturn(group, self.k, objective) for key, group in groups.items()}
         smooth = self.smooth_rare_losses and self.credit != "terminal"
         model = self._rare_loss_model() if smooth else None
-        fence = -np.inf if model is None else model.update_fence(rollout.rewards)
+        returns = np.concatenate([group.returns for group in groups.values()]) if groups else np.zeros(1)
+        fence = -np.inf if model is None else model.update_fence(rollout.rewards, returns)
         rewards, ranked, losses = pseudo_rewards(rollout, transforms, self.credit, self._remaining_returns, fence)
         if self.credit == "projected":
             # after its use: an episode's projection must not depend on the episode
@@ -189,7 +193,8 @@ class OrderMixin(OnPolicyAlgorithm):
             self._remaining_returns = {key: b for key, b in self._remaining_returns.items() if key in recent}
         if model is not None and fence > -np.inf and ranked.any():
             inputs = self._observations_and_actions()[ranked.ravel()]
-            rewards[ranked] += losses[ranked] - model.expected_losses(inputs, losses[ranked])
+            shortfalls = np.maximum(fence - rollout.rewards[ranked], 0.0)
+            rewards[ranked] += losses[ranked] - model.expected_losses(inputs, losses[ranked], shortfalls)
         buffer = self.rollout_buffer
         reward_scale = self.value_scale / self._return_std.update(rewards, ranked, buffer.episode_starts, self.gamma)
         buffer.rewards[:] = reward_scale * rewards

@@ -21,53 +21,67 @@ class RareLossModel:
 
     A breakdown that comes once in hundreds of steps, multiplied by the slope of a tail objective, is noise that covers all
     other rewards of a rollout: gradient clipping cuts it down, and it is attributed to the steps that happen to precede it.
-    A rare loss is a raw reward below a fence f, 1.5 times the distance of the 0.1 and 0.9 quantiles of the last raw rewards
-    below the lower one: 5 standard deviations below the mean of normal ones. With :math:`l_t` what the pseudo-reward
+    A rare loss is a raw reward below a fence f, which lies below the 0.1 quantile of the last raw rewards by 1.5 times the
+    distance of the 0.1 and 0.9 quantiles (5 standard deviations below the mean of normal ones), but at least by a tenth of
+    this distance for the returns: smaller ones do not decide where an episode ranks. With :math:`l_t` what the pseudo-reward
     :math:`g_t` would be higher if the raw reward were f,
 
     .. math:: \tilde g_t = g_t + l_t - h(s_t, a_t), \qquad h(s, a) \approx E[\,l_t \mid s_t = s, a_t = a\,]
 
-    so that each step is charged for the risk that it takes, not for bad luck (Rao-Blackwell). The end of an episode is no such
-    loss: a fall follows from state and action, and the critic sees it coming.
+    so that each step is charged for the risk that it takes, not for bad luck (Rao-Blackwell). The return that an early end
+    costs is no such loss: a fall follows from state and action, and the critic sees it coming.
 
     ``h = m exp(u(s, a))`` with the mean loss m per timestep and a network u, learned by minimising the Poisson loss
     ``E[h] - E[l log h]``, whose minimum is the conditional mean. Its relative precision keeps h near zero where losses do not
-    occur. A rollout is scored by what was learned before it, so h does not depend on the losses that it replaces.
+    occur. Losses are remembered in units of the mean slope ``sum l / sum (f - r)``, since an annealed objective changes it.
+    A rollout is scored by what was learned before it, so h does not depend on the losses that it replaces.
 
     :param settings: of the objective; a model of other settings does not apply
     """
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
-        self.recent = np.zeros(0, dtype=np.float32)  # the last raw rewards
+        self.recent = np.zeros(0)  # the last raw rewards
         self.pending: list[tuple[np.ndarray, np.ndarray]] = []  # inputs and losses that are not remembered yet
-        # of the recently scored steps
+        # of the recently scored steps, in units of the slope
         self.total_loss = self.total_expected = 0.0
+        # of the recent losses
+        self.sum_of_losses = self.sum_of_shortfalls = 0.0
         # made at the first inputs
         self.network: nn.Sequential | None = None
 
-    def update_fence(self, rewards: np.ndarray) -> float:
+    def update_fence(self, rewards: np.ndarray, returns: np.ndarray) -> float:
         """
         :param rewards: raw rewards of a rollout, any shape
+        :param returns: of the episodes that are compared, shape (N,)
         :return: the fence, -inf before ``CHUNK`` timesteps
         """
-        self.recent = np.append(self.recent, rewards)[-max(CHUNK, rewards.size) :].astype(np.float32)
+        self.recent = np.append(self.recent, rewards)[-max(CHUNK, rewards.size) :]
         if len(self.recent) < CHUNK:
             return -np.inf
         low, high = np.quantile(self.recent, [0.1, 0.9])
-        return float(low - 1.5 * (high - low))
+        return float(low - max(1.5 * (high - low), 0.1 * np.ptp(np.quantile(returns, [0.1, 0.9]))))
 
-    def expected_losses(self, inputs: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    def expected_losses(self, inputs: np.ndarray, losses: np.ndarray, shortfalls: np.ndarray) -> np.ndarray:
         """
         Score the steps of a rollout, then learn from them.
 
         :param inputs: observation and action of each step, shape (n_steps, n_inputs)
         :param losses: shape (n_steps,)
+        :param shortfalls: ``f - r`` of the losses, shape (n_steps,)
         :return: ``h``, shape (n_steps,); the losses themselves before there is something to learn from
         """
         if self.network is None:
             self._create(inputs.shape[1])
         inputs = (inputs @ self.projection).astype(np.float32)
+        if losses.any():
+            fade = 0.5 ** (len(losses) / CHUNK)
+            self.sum_of_losses = fade * self.sum_of_losses + float(losses.sum())
+            self.sum_of_shortfalls = fade * self.sum_of_shortfalls + float(shortfalls.sum())
+        slope = self.sum_of_losses / self.sum_of_shortfalls if self.sum_of_losses > 0.0 else 1.0
+        return slope * self._expected(inputs, losses / slope)
+
+    def _expected(self, inputs: np.ndarray, losses: np.ndarray) -> np.ndarray:
         expected = losses
         if self.mean_loss > 0.0:
             with th.no_grad():

@@ -117,7 +117,9 @@ def test_limits_of_the_ranges_train(algorithm: type[BaseAlgorithm], kwargs: dict
         ("cvar:0.25", 16, 32, 0.8),
         ("0.1*mean + 0.9*cvar:0.05", 80, 160, 0.8),
         ("var:0.95", 80, 160, 0.0),
-        ("quantile:0", 400, 800, 0.8),
+        ("quantile:0", 16, 32, 0.8),
+        ("cvar:0.001", 400, 800, 0.8),
+        ("cvar:0.5", 16, 32, 0.8),
         ("max", 16, 32, 0.0),
         ("median", 16, 32, 0.0),
         ("mean - 0.5*gini", 16, 32, 0.0),
@@ -129,5 +131,7 @@ def test_defaults_of_an_objective(
 ) -> None:
     model: Any = algorithm("MlpPolicy", ToyEnv(), objective=objective)
     assert (model.k, model.group_size, model.anneal) == (k, group_size, anneal)
-    model.k = 5.5 if len(objective) > 3 else 3
-    assert model.group_size == 2 * np.ceil(model.k)
+    model.group_size = 12
+    assert model.k == min(k, 11)
+    model.k, model.group_size = 5.5, None
+    assert model.group_size == 12

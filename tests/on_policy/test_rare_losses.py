@@ -27,7 +27,7 @@ def scored_rollouts(model: RareLossModel, n: int, scale: float = 1.0, n_noise: i
     for _ in range(n):
         inputs, losses = rollout(rng)
         inputs = np.hstack([inputs, rng.normal(size=(len(inputs), n_noise))]).astype(np.float32)
-        results.append((inputs, scale * losses, model.expected_losses(inputs, scale * losses)))
+        results.append((inputs, scale * losses, model.expected_losses(inputs, scale * losses, scale * losses)))
     return results
 
 
@@ -52,7 +52,7 @@ def test_a_small_first_loss_does_not_hide_later_ones() -> None:
     np.random.seed(0)
     model = RareLossModel()
     inputs, losses = rollout(np.random.default_rng(1))
-    model.expected_losses(inputs, losses / LOSS)
+    model.expected_losses(inputs, losses / LOSS, losses / LOSS)
     results = scored_rollouts(model, 40)
     losses, expected = (np.concatenate([result[index] for result in results[20:]]) for index in (1, 2))
     assert expected.sum() == pytest.approx(losses.sum(), rel=0.2)
@@ -61,23 +61,38 @@ def test_a_small_first_loss_does_not_hide_later_ones() -> None:
 def test_without_losses_nothing_is_expected() -> None:
     model = RareLossModel()
     for _ in range(3):
-        assert not model.expected_losses(np.random.default_rng(0).normal(size=(3000, 2)), np.zeros(3000)).any()
+        assert not model.expected_losses(np.random.default_rng(0).normal(size=(3000, 2)), np.zeros(3000), np.zeros(3000)).any()
 
 
 def test_fence() -> None:
-    model = RareLossModel()
-    assert model.update_fence(np.zeros(2000)) == -np.inf
-    assert model.update_fence(np.linspace(0.0, 10.0, 3000)) == pytest.approx(1.0 - 1.5 * 8.0, abs=1e-3)
+    model, returns = RareLossModel(), np.linspace(0.0, 1.0, 11)
+    assert model.update_fence(np.zeros(2000), returns) == -np.inf
+    assert model.update_fence(np.linspace(0.0, 10.0, 3000), returns) == pytest.approx(1.0 - 1.5 * 8.0, abs=1e-3)
     # short rollouts move it gradually: it is that of the last 2048 rewards
     low, high = np.quantile(np.append(np.linspace(0.0, 10.0, 3000)[-1024:], np.full(1024, 20.0)), [0.1, 0.9])
-    assert model.update_fence(np.full((512, 2), 20.0)) == pytest.approx(low - 1.5 * (high - low), abs=1e-3)
+    assert model.update_fence(np.full((512, 2), 20.0), returns) == pytest.approx(low - 1.5 * (high - low), abs=1e-3)
+    # equal rewards: small differences do not matter
+    assert model.update_fence(np.full(3000, 0.1), 100.0 * returns) == pytest.approx(0.1 - 0.1 * 80.0)
+
+
+def test_losses_follow_the_slope_of_the_objective() -> None:
+    """Where the objective comes to weigh the same shortfalls five times as much, the expected losses do so at once."""
+    np.random.seed(0)
+    th.manual_seed(0)
+    model = RareLossModel()
+    scored_rollouts(model, 40)
+    inputs, losses = rollout(np.random.default_rng(7), 8000)
+    expected = model.expected_losses(inputs, 5.0 * losses, losses)
+    assert expected.sum() == pytest.approx(5.0 * losses.sum(), rel=0.3)
 
 
 def test_short_rollouts_are_collected() -> None:
     """Until 2048 steps have been seen the losses stay, then the model learns from all of them at once."""
     inputs, losses = rollout(np.random.default_rng(0), 4000)
     model = RareLossModel()
-    expected = np.concatenate([model.expected_losses(inputs[i : i + 50], losses[i : i + 50]) for i in range(0, 4000, 50)])
+    expected = np.concatenate(
+        [model.expected_losses(inputs[i : i + 50], losses[i : i + 50], losses[i : i + 50]) for i in range(0, 4000, 50)]
+    )
     np.testing.assert_array_equal(expected[:2048], losses[:2048])
     assert expected[2100:].max() < 50.0 < losses[2100:].max()
 
@@ -86,13 +101,13 @@ def test_memory_is_bounded_and_forgets() -> None:
     model = RareLossModel()
     for start in range(0, WINDOW + 20_000, 20_000):
         losses = np.where(np.arange(20_000) < (10 if start == 0 else 5), 100.0, 0.0)
-        model.expected_losses(np.full((20_000, 1), start, dtype=np.float32), losses)
+        model.expected_losses(np.full((20_000, 1), start, dtype=np.float32), losses, losses)
     assert model.inputs.min() > 0.0
     assert (model.losses > 0.0).sum() == 5 * WINDOW / 20_000
     assert model.weights.sum() == pytest.approx(WINDOW, rel=0.05)
     wide = RareLossModel()
     for _ in range(20):
-        wide.expected_losses(np.random.default_rng(0).normal(size=(4096, 5000)).astype(np.float32), np.zeros(4096))
+        wide.expected_losses(np.random.default_rng(0).normal(size=(4096, 5000)).astype(np.float32), *np.zeros((2, 4096)))
     assert wide.inputs.size <= MAX_NUMBERS
 
 
