@@ -27,8 +27,10 @@ from sb3_ordergrad.evaluation import cvar, normalized_scores
 CHOICES: dict[str, dict[str, Any]] = {
     "default": {},
     "no annealing": {"anneal": 0.0},
-    "annealed by level": {"anneal_from": "cvar:1"},
-    "annealed from 0.5 mean + 0.5 CVaR": {"anneal_from": "0.5*mean + 0.5*cvar:LEVEL"},
+    "annealed over 0.8 of training": {"anneal": 0.8},
+    "annealed by level": {"anneal": 0.8, "anneal_from": "cvar:1"},
+    "annealed by level from CVaR_0.6": {"anneal": 0.8, "anneal_from": "cvar:0.6"},
+    "annealed from 0.5 mean + 0.5 CVaR": {"anneal": 0.8, "anneal_from": "0.5*mean + 0.5*cvar:LEVEL"},
     "0.1 mean + 0.9 CVaR, not annealed": {"objective": "0.1*mean + 0.9*cvar:LEVEL", "anneal": 0.0},
     "rare losses as sampled": {"smooth_rare_losses": False},
     "lambda 0.95": {"gae_lambda": 0.95},

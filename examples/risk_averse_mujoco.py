@@ -8,8 +8,8 @@ the centre, noise with mean 0 and standard deviation 5 is added to every reward.
 with the mean of the worst quarter as objective balances it on the left.
 
 The CVaR is annealed from the mean over the first 80 % of the training (soft risk): before the pole stays up, dropping it at
-once gives the least noisy return, and the CVaR without annealing learns that. The two runs of a seed differ only in the
-objective.
+once gives the least noisy return, and the CVaR without annealing learns that. The noise is normal and frequent, so there are
+no rare losses to smooth. The two runs of a seed differ only in the objective.
 """
 
 from collections.abc import Sequence
@@ -62,8 +62,8 @@ def train(objective: str, seed: int, steps: int) -> ReturnDistribution:
     :return: 200 fresh episodes of the trained policy
     """
     model = OrderPPO(
-        "MlpPolicy", make_env(seed), objective=objective, anneal=0.8, anneal_from="mean", seed=seed, device="cpu",
-        n_steps=100, batch_size=400, n_epochs=5, learning_rate=1e-3, gae_lambda=0.95,
+        "MlpPolicy", make_env(seed), objective=objective, anneal=0.8, smooth_rare_losses=False, seed=seed,
+        device="cpu", n_steps=100, batch_size=400, n_epochs=5, learning_rate=1e-3, gae_lambda=0.95,
     )  # fmt: skip
     model.learn(steps)
     return evaluate_distribution(model, make_env(), n_eval_episodes=200, seed=1000 + seed)

@@ -114,16 +114,16 @@ def test_limits_of_the_ranges_train(algorithm: type[BaseAlgorithm], kwargs: dict
     ("objective", "k", "group_size", "anneal"),
     [
         ("mean", 16, 32, 0.0),
-        ("cvar:0.25", 16, 32, 0.8),
-        ("0.1*mean + 0.9*cvar:0.05", 80, 160, 0.8),
+        ("cvar:0.25", 16, 32, 0.3),
+        ("0.1*mean + 0.9*cvar:0.05", 80, 160, 0.3),
         ("var:0.95", 80, 160, 0.0),
-        ("quantile:0", 16, 32, 0.8),
-        ("cvar:0.001", 400, 800, 0.8),
-        ("cvar:0.5", 16, 32, 0.8),
+        ("quantile:0", 16, 32, 0.3),
+        ("cvar:0.001", 400, 800, 0.3),
+        ("cvar:0.5", 16, 32, 0.3),
         ("max", 16, 32, 0.0),
         ("median", 16, 32, 0.0),
         ("mean - 0.5*gini", 16, 32, 0.0),
-        ([1.0, 0.0, 0.0], 3, 6, 0.8),
+        ([1.0, 0.0, 0.0], 3, 6, 0.3),
     ],
 )
 def test_defaults_of_an_objective(
