@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from repository import EXAMPLES, ROOT
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", DOCS / "index.md", DOCS / "reppo.md", *DOCS.glob("guide/*.md"), *DOCS.glob("algorithms/*.md")]
@@ -34,8 +35,14 @@ def test_blocks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     namespace: dict[str, Any] = {}
-    for number, code in enumerate(python_blocks(path), 1):
-        exec(compile(short(code), f"{path.name}, block {number}", "exec"), namespace)
+    blocks = [short(code) for code in python_blocks(path)]
+    for number, code in enumerate(blocks, 1):
+        exec(compile(code, f"{path.name}, block {number}", "exec"), namespace)
+    page = "\n".join(blocks)
+    models = {name: value for name, value in namespace.items() if isinstance(value, BaseAlgorithm)}
+    assert all(name in namespace for name in re.findall(r"^(\w+) = ", page, flags=re.MULTILINE))
+    assert {name for name, model in models.items() if model.num_timesteps} == (set(models) if ".learn(" in page else set())
+    assert all(list(tmp_path.glob(f"{name}*")) for name in re.findall(r"\.(?:save|savefig|to_csv)\(\"(\S+?)\"", page))
 
 
 @pytest.mark.slow
