@@ -3,7 +3,7 @@ Exploration in discrete actions: RePPO with several k beside PPO, with and witho
 
     python benchmarks/exploration.py                                # all runs, about an hour of one core
     python benchmarks/exploration.py --tasks DeepSea-10 --methods "RePPO, k = 2" --seeds 2
-    python benchmarks/exploration.py --report docs/reppo.md         # no training, writes the tables into the page
+    python benchmarks/exploration.py --report docs/algorithms/reppo.md    # no training, writes the tables into the page
 
 Finished runs are kept: the same command continues after an interruption and adds new runs. Each run uses one thread.
 
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+import pages
 import torch as th
 from gymnasium.wrappers import TimeLimit
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
@@ -208,13 +209,17 @@ def interval(values: Sequence[float]) -> str:
 
 
 def tables(runs: Sequence[Run]) -> list[str]:
-    """The three tables in Markdown, with the number of seeds where it differs from the others."""
+    """The three measures in Markdown, one table for each family of tasks, and the cells that have fewer seeds."""
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
         if (result := run.result()) is not None:
             results.setdefault((run.method, run.task), []).append(result)
     methods, tasks = (list(dict.fromkeys(key[i] for key in results)) for i in (0, 1))
+    families = [
+        [task for task in tasks if task.startswith(name)] for name in dict.fromkeys(task.split("-")[0] for task in tasks)
+    ]
     most = max(map(len, results.values()))
+    fewer = [f"{method} on {task} {len(seeds)}" for (method, task), seeds in results.items() if len(seeds) < most]
     measures: dict[str, Callable[[dict[str, Any], Task], float]] = {
         "Success: the most probable actions return at least half of the best return": lambda result, task: float(
             result["mode"] >= task.best / 2
@@ -226,16 +231,14 @@ def tables(runs: Sequence[Run]) -> list[str]:
     }
     lines = []
     for title, measure in measures.items():
-        lines += [f"**{title}**", "", f"| method | {' | '.join(tasks)} |", "|---|" + "---:|" * len(tasks)]
-        for method in methods:
-            cells = []
-            for task in tasks:
-                values = [measure(result, TASKS[task]) for result in results.get((method, task), [])]
-                seeds = "" if len(values) == most else f" ({len(values)} seeds)"
-                cells.append(interval(values) + seeds if values else "")
-            lines.append(f"| {method} | {' | '.join(cells)} |")
-        lines.append("")
-    return lines
+        lines += [f"**{title}**", ""]
+        for family in families:
+            lines += [f"| method | {' | '.join(family)} |", "|---|" + "---:|" * len(family)]
+            for method in methods:
+                values = [[measure(result, TASKS[task]) for result in results.get((method, task), [])] for task in family]
+                lines.append(f"| {method} | {' | '.join(interval(cell) if cell else '' for cell in values)} |")
+            lines.append("")
+    return [*lines, f"All cells have {most} seeds, except: {'; '.join(fewer)}.", ""] if fewer else lines
 
 
 def report(runs: Sequence[Run], command: str) -> str:
@@ -260,19 +263,6 @@ def report(runs: Sequence[Run], command: str) -> str:
     return "\n".join([*tables(runs), *origin, ""])
 
 
-def write_page(page: Path, text: str) -> None:
-    """
-    Replace what the page has between its two markers.
-
-    :raises ValueError: if the page lacks them
-    """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} must contain the lines {BEGIN} and {END}.")
-    files.write_text(page, f"{before}{BEGIN}\n\n{text}\n{END}{after}")
-
-
 def main() -> None:
     """Train what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -294,7 +284,7 @@ def main() -> None:
     text = report(runs, shlex.join(["python", *sys.argv]))
     print(text)
     if args.report is not None:
-        write_page(args.report, text)
+        pages.write_between(args.report, BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pages
 import references
 from suite_plan import ALL, Run, Task, load_tasks
 from suite_run import is_done, read_returns
@@ -59,14 +60,15 @@ def task_table(task: Task, methods: Mapping[str, Seeds]) -> list[str]:
     """
     :param task: the task
     :param methods: its returns by method and seed
-    :return: mean, CVaR and normalised CVaR of each method, with 95 % intervals over seeds and episodes
+    :return: two tables with 95 % intervals over seeds and episodes: mean, CVaR and normalised CVaR of each method with
+        sampled actions; the CVaR of the mode and of the best policy in training
     """
     random, best = references.levels(task.env_id, task.level)
     # A put is worth 0.1, a cheetah 400
     digits = 3 if abs(best - random) < 2 else 2 if abs(best - random) < 100 else 0
     objective = f"cvar:{task.level:g}"
     statistics = {"mean": ("mean", None), "cvar": (objective, None)}
-    rows = []
+    sampled, others = [], []
     for name, seeds in methods.items():
         values = {
             kind: bootstrap_over_seeds([returns[kind] for returns in seeds.values()], statistics=statistics)
@@ -74,11 +76,12 @@ def task_table(task: Task, methods: Mapping[str, Seeds]) -> list[str]:
         }
         tail = values["sampled"]["cvar"]
         score = Interval(*(float(normalized_scores(value, random, best)) for value in tail))
-        cells = [text(values["sampled"]["mean"], digits), text(tail, digits), text(score, 2)]
-        cells += [text(values[kind]["cvar"], digits) for kind in ("mode", "best")]
-        rows.append([ALL[name].label, str(len(seeds)), *cells])
+        sampled.append([ALL[name].label, text(values["sampled"]["mean"], digits), text(tail, digits), text(score, 2)])
+        cvars = [text(values[kind]["cvar"], digits) for kind in ("mode", "best")]
+        others.append([ALL[name].label, str(len(seeds)), *cvars])
     level = f"CVaR_{task.level:g}"
-    return table(["method", "seeds", "mean", level, "normalised", f"{level}, mode", f"{level}, best policy"], rows)
+    lines = table(["method", "mean", level, "normalised"], sampled)
+    return [*lines, "", *table(["method", "seeds", f"{level}, mode", f"{level}, best policy"], others)]
 
 
 def reference_line(task: Task) -> str:
@@ -185,16 +188,13 @@ def write(runs: Sequence[Run], out: Path, command: str, docs: Path = ROOT / "doc
     results = load(runs, out)
     if not results:
         raise ValueError(f"There is no finished run in {out}: run benchmarks/suite.py first.")
-    lines = [BEGIN, ""]
+    lines = []
     for half in HALVES:
         title = {"all": "All tasks", "choosing": "Choosing half", "held-out": "Held-out half"}[half]
         lines += [f"## {title}", "", *suite_table(results, half), ""]
         lines += [*draw(results, docs / "images"), ""] if half == "all" else []
-    lines += ["## Tasks", *task_tables(runs, out), "", "## Runs", "", *provenance(runs, out, command), "", END]
-    page = docs / "suite.md"
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    files.write_text(page, before + "\n".join(lines) + after)
+    lines += ["## Tasks", *task_tables(runs, out), "", "## Runs", "", *provenance(runs, out, command)]
+    pages.write_between(docs / "suite.md", BEGIN, END, "\n".join(lines))
     arrays = {
         f"{env_id}/{name}/{seed}/{kind}": returns.astype(np.float32)
         for env_id, methods in results.items()

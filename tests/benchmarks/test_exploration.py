@@ -48,14 +48,15 @@ def test_runs_resume_and_are_reported(command: Any, tmp_path: Path, capsys: pyte
     assert command("--report", str(page)) == 0
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert text.count("| PPO, lambda 0.8 | ") == 3 and "in 8 of 8 runs" in text
+    assert text.count("| PPO, lambda 0.8 | ") == 6 and "in 8 of 8 runs" in text
+    assert not [line for line in text.splitlines() if len(line) > 120]
     page.write_text("no markers")
     with pytest.raises(ValueError, match="must contain the lines"):
         command("--report", str(page))
 
 
 def test_page_has_the_markers() -> None:
-    text = (ROOT / "docs" / "reppo.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "algorithms" / "reppo.md").read_text(encoding="utf-8")
     assert text.index(exploration.BEGIN) < text.index(exploration.END)
 
 

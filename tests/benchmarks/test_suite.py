@@ -197,6 +197,7 @@ def test_report_writes_page_figures_and_returns(tmp_path: Path, monkeypatch: pyt
     text = page.read_text()
     assert text.startswith("# The risk suite") and text.count("## All tasks") == 1 and text.count(report.END) == 1
     assert "missing: BettingGame-v0 ppo s0" in text
+    assert not [line for line in text.splitlines() if len(line) > 120]
     assert (tmp_path / "images" / "suite_profiles.png").stat().st_size > 5000
     with np.load(tmp_path / "data" / "suite.npz") as arrays:
         assert arrays["BettingGame-v0/ppo/2/mode"].shape == (40,)

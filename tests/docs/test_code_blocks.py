@@ -14,7 +14,7 @@ from repository import EXAMPLES, ROOT
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", DOCS / "index.md", DOCS / "reppo.md", *DOCS.glob("guide/*.md"), *DOCS.glob("algorithms/*.md")]
+PAGES = [ROOT / "README.md", DOCS / "index.md", *DOCS.glob("guide/*.md"), *DOCS.glob("algorithms/*.md")]
 
 
 def python_blocks(path: Path) -> list[str]:
