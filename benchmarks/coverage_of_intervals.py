@@ -31,7 +31,7 @@ def rare_loss(probability: float) -> Draw:
 DISTRIBUTIONS: dict[str, Draw] = {
     "normal": lambda rng, n: rng.normal(size=n),
     "minus exponential": lambda rng, n: -rng.exponential(size=n),
-    "Student t, 3 d.o.f.": lambda rng, n: rng.standard_t(3, size=n),
+    "Student t, 3 dof": lambda rng, n: rng.standard_t(3, size=n),
     "5 % lose 500": rare_loss(0.05),
     "1 % lose 500": rare_loss(0.01),
     "Poisson(5)": lambda rng, n: rng.poisson(5.0, size=n).astype(np.float64),

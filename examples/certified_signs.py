@@ -111,7 +111,7 @@ def print_table(curves: dict[tuple[str, str, str], np.ndarray]) -> None:
     for (world, objective, weights), curve in curves.items():
         true, learned = curve[:, -1].T
         cells = (f"{learned.mean():.2f}", f"{true.mean():.2f}", f"{curve[:, :, 0].max(1).mean():.2f}")
-        print(f"| {world} | {objective} | {weights} | {' | '.join(cells)} | {', '.join(f'{value:.2f}' for value in true)} |")
+        print(f"| {world} | {objective} | {weights} | {' | '.join(cells)} | {' '.join(f'{value:.2f}' for value in true)} |")
     print("\n`best true` is the mean over seeds of the highest true reward during training.")
 
 

@@ -20,7 +20,7 @@ def test_prints_and_draws(example: ModuleType, tmp_path: Path, capsys: pytest.Ca
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith(("| overrated", "| label"))]
     assert len(rows) == len(example.COMPARISONS) * len(example.WEIGHTS)
-    assert all(len(row.split("|")[7].split(",")) == 2 for row in rows) and "nan" not in printed
+    assert all(len(row.split("|")[7].split()) == 2 for row in rows) and "nan" not in printed
     assert "- seeds: 0, 1" in printed and picture.read_bytes().startswith(b"\x89PNG")
 
 
