@@ -190,11 +190,11 @@ def rows_of(runs: Sequence[Run]) -> list[list[str]]:
             interval = bootstrap_difference(entropy, references[env_id], MEAN)["mean"]
             difference = f"{interval.value:+.3g} [{interval.low:.3g}, {interval.high:.3g}]"
         references.setdefault(env_id, entropy)
-        seeds = ", ".join(f"{np.mean(values):.3g}" for values in entropy.values())
+        seeds = " ".join(f"{np.mean(values):.3g}" for values in entropy.values())
         returns = samples_of(group, "returns")
-        every = ", ".join(f"{np.mean(values):.4g}" for values in returns.values())
-        cells = [cell(entropy), difference, seeds, cell(samples_of(group, "scale")), cell(returns), every]
-        rows.append([env_id, label, *cells, cell(samples_of(group, "sampled_returns"))])
+        every = " ".join(f"{np.mean(values):.4g}" for values in returns.values())
+        cells = [cell(entropy), difference, cell(samples_of(group, "scale")), cell(returns)]
+        rows.append([env_id, label, *cells, cell(samples_of(group, "sampled_returns")), seeds, every])
     return rows
 
 
@@ -203,20 +203,22 @@ HEADER = (
     "variant",
     "entropy, nats",
     "minus first",
-    "each seed",
     "scale",
     "return (mode)",
-    "each seed",
     "return (sampled)",
+    "entropy, each seed",
+    "return (mode), each seed",
 )
+# Columns of the three tables after those of environment and variant; one table would be too wide to read
+TABLES = (slice(2, 4), slice(4, 7), slice(7, 9))
 
 
 def write_report(runs: Sequence[Run], out: Path, name: str, command: str) -> str:
-    """Write ``<out>/<name>.md`` and ``.csv``, and return the table."""
+    """Write ``<out>/<name>.md`` and ``.csv``, and return the tables."""
     rows = rows_of(runs)
     results = [result for run in runs if (result := run.result()) is not None]
     lines = [list(HEADER), ["---"] * len(HEADER), *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    tables = ["\n".join(f"| {' | '.join(line[:2] + line[part])} |" for line in lines) for part in TABLES]
     versions = sorted({", ".join(f"{package} {v}" for package, v in result["versions"].items()) for result in results})
     origin = [
         f"- command: `{command}`",
@@ -227,7 +229,7 @@ def write_report(runs: Sequence[Run], out: Path, name: str, command: str) -> str
         f"- machine: {'; '.join(sorted({result['machine'] for result in results}))}",
         f"- training: {sum(result['seconds'] for result in results):.0f} s in {len(results)} of {len(runs)} runs",
     ]
-    text = "\n".join([table, "", *origin, ""])
+    text = "\n".join(["\n\n".join(tables), "", *origin, ""])
     files.write_text(out / f"{name}.md", text)
     files.write_csv(out / f"{name}.csv", HEADER, rows)
     return text
