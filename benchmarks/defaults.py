@@ -28,7 +28,7 @@ OBJECTIVES = {
     "HalfCheetah-v5": "cvar:0.5",
     "FragilePoint-v0": "cvar:0.25",
 }
-# As in docs/results.md, so that its runs are found in the same folder; HalfCheetah's episodes are five times as long
+# As in docs/experiments/defaults.md, so that --report finds its runs; HalfCheetah's episodes are five times as long
 EVAL_EPISODES = {"GuardedMaze-v0": 2000, "FragileHalfCheetah-v0": 400, "HalfCheetah-v5": 100, "FragilePoint-v0": 1000}
 PPO = "PPO"
 _SMALL_NOISE = "policy_kwargs:dict(log_std_init=-2,ortho_init=False)"
@@ -76,10 +76,10 @@ def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
 
 
 def table(env_id: str, specs: dict[str, list[RunSpec]]) -> str:
-    """Mean and tail of each variant with 95 % bootstrap intervals over seeds and episodes, and each seed's values."""
+    """Mean and tail of each variant with 95 % bootstrap intervals over seeds and episodes; a second table with every seed."""
     own = OBJECTIVES[env_id]
-    header = ["variant", "mean", own, "cvar:0.1", "mean / PPO's", f"each seed: mean / {own}"]
-    lines = [header, ["---"] + ["---:"] * 4 + ["---"]]
+    values = [["variant", "ReturnToDate", "mean", own, "cvar:0.1"], ["---", "---", "---:", "---:", "---:"]]
+    seeds = [["variant", "ReturnToDate", "mean / PPO's", f"each seed: mean / {own}"], ["---", "---", "---:", "---"]]
     reference = None
     for label, runs in specs.items():
         done = [run.distribution for run in finished_runs(runs)]
@@ -89,9 +89,11 @@ def table(env_id: str, specs: dict[str, list[RunSpec]]) -> str:
         reference = mean if label == PPO else reference
         # A ratio makes sense only for returns far from zero
         share = f"{mean / reference:.2f}" if reference is not None and reference > 100 else ""
-        seeds = ", ".join(f"{d.mean():.4g} / {d.objective_value(own):.4g}" for d in done)
-        lines.append([label, *(_interval(done, name) for name in ("mean", own, "cvar:0.1")), share, seeds])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        every = ", ".join(f"{d.mean():.4g} / {d.objective_value(own):.4g}" for d in done)
+        name = [label.removesuffix(", without ReturnToDate"), VARIANTS[label][1]]
+        values.append([*name, *(_interval(done, objective) for objective in ("mean", own, "cvar:0.1"))])
+        seeds.append([*name, share, every])
+    return "\n\n".join("\n".join("| " + " | ".join(line) + " |" for line in lines) for lines in (values, seeds))
 
 
 def _interval(distributions: Sequence[ReturnDistribution], objective: str) -> str:

@@ -14,7 +14,6 @@ import sb3_ordergrad
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
-GUIDE = [ROOT / "README.md", DOCS / "index.md", *sorted((DOCS / "guide").glob("*.md"))]
 MODULES = [
     "sb3_ordergrad",
     *(f"sb3_ordergrad.{path.parent.name}" for path in Path(sb3_ordergrad.__path__[0]).glob("*/__init__.py")),
@@ -94,8 +93,9 @@ def test_every_reference_entry_exists() -> None:
             assert hasattr(importlib.import_module(module), attribute), name
 
 
-@pytest.mark.parametrize("path", GUIDE, ids=name_of)
+@pytest.mark.parametrize("path", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
 def test_lines_are_short(path: Path) -> None:
+    """Of tables and code blocks too; the changelog keeps one line per entry."""
     assert not [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 120]
 
 
