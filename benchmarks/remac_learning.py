@@ -190,9 +190,9 @@ def rows_of(runs: Sequence[Run]) -> list[list[str]]:
             interval = bootstrap_difference(entropy, references[env_id], MEAN)["mean"]
             difference = f"{interval.value:+.3g} [{interval.low:.3g}, {interval.high:.3g}]"
         references.setdefault(env_id, entropy)
-        seeds = " ".join(f"{np.mean(values):.3g}" for values in entropy.values())
+        seeds = ", ".join(f"{np.mean(values):.3g}" for values in entropy.values())
         returns = samples_of(group, "returns")
-        every = " ".join(f"{np.mean(values):.4g}" for values in returns.values())
+        every = ", ".join(f"{np.mean(values):.4g}" for values in returns.values())
         cells = [cell(entropy), difference, cell(samples_of(group, "scale")), cell(returns)]
         rows.append([env_id, label, *cells, cell(samples_of(group, "sampled_returns")), seeds, every])
     return rows
@@ -209,8 +209,8 @@ HEADER = (
     "entropy, each seed",
     "return (mode), each seed",
 )
-# Columns of the three tables after those of environment and variant; one table would be too wide to read
-TABLES = (slice(2, 4), slice(4, 7), slice(7, 9))
+# Columns of the tables after those of environment and variant; one table would be too wide to read
+TABLES = (slice(2, 4), slice(4, 7), slice(7, 8), slice(8, 9))
 
 
 def write_report(runs: Sequence[Run], out: Path, name: str, command: str) -> str:

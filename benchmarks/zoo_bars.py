@@ -164,8 +164,8 @@ def maze_summary(runs: list[Run]) -> list[str]:
     """Seeds that solve the maze with little risk: mean >= 1.5, CVaR_0.05 >= -9, at most 100 000 training episodes."""
     rows = seed_rows(runs, "cvar:0.05")
     solved = [seed for _, seed, mean, tail, *_, episodes, _ in rows if mean >= 1.5 and tail >= -9.0 and episodes <= 100_000]
-    text = "seeds with mean >= 1.5 and CVaR_0.05 >= -9 after at most 100 000 training episodes"
-    return [f"{text}: {len(solved)} of {len(runs)}"]
+    seeds = f"{len(solved)} of {len(runs)} seeds have a mean of at least 1.5 and a CVaR_0.05 of at least -9"
+    return [f"after at most 100 000 training episodes, {seeds}"]
 
 
 def cheetah_summary(runs: list[Run]) -> list[str]:
