@@ -76,10 +76,10 @@ def plan(env_id: str, label: str, args: argparse.Namespace) -> list[RunSpec]:
 
 
 def table(env_id: str, specs: dict[str, list[RunSpec]]) -> str:
-    """Mean and tail of each variant with 95 % bootstrap intervals over seeds and episodes; a second table with every seed."""
+    """Mean and tail of each variant with 95 % intervals (RTD: with ReturnToDate), and a table with every seed."""
     own = OBJECTIVES[env_id]
-    values = [["variant", "ReturnToDate", "mean", own, "cvar:0.1"], ["---", "---", "---:", "---:", "---:"]]
-    seeds = [["variant", "ReturnToDate", "mean / PPO's", f"each seed: mean / {own}"], ["---", "---", "---:", "---"]]
+    values = [["variant", "RTD", "mean", own, "cvar:0.1"], ["---", "---", "---:", "---:", "---:"]]
+    seeds = [["variant", "RTD", "mean / PPO's", f"each seed: mean / {own}"], ["---", "---", "---:", "---"]]
     reference = None
     for label, runs in specs.items():
         done = [run.distribution for run in finished_runs(runs)]

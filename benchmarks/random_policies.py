@@ -155,7 +155,7 @@ def main() -> None:
 
     quantile_heads = " | ".join(f"q{level:g}" for level in QUANTILES)
     print(f"| environment | policy | mean | CVaR_0.1 | CVaR_0.05 | {quantile_heads} | mean length |")
-    print("|---|---|" + "---|" * (len(QUANTILES) + 4))
+    print("|---|---|" + "---:|" * (len(QUANTILES) + 4))
     for env_id in args.env:
         for name, policy in policies[env_id].items():
             env = gym.make(env_id)
