@@ -208,7 +208,7 @@ def main() -> None:
     print(f"{args.rollouts} rollouts of N = {args.episodes} episodes, K = {args.k:g}, {n_trajectories} trajectories;")
     print("for the logit in each of the three states: exact gradient; mean estimate, its standard error (z-score)\n")
     print("| objective | gradient | J | state 0 | state 1 | state 2 |")
-    print("|---|---|---:|---:|---:|---:|")
+    print("|---|---|---:|---|---|---|")
     for objective in OBJECTIVES:
         for number, credit in enumerate(CREDITS):
             model = make_model(objective, credit, args.k, args.episodes, args.seed)
