@@ -53,7 +53,8 @@ class Results:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.n_runs = len(runs)
         self.runs = {run: result for run in runs if (result := run.result()) is not None}
-        self.tasks, self.methods = (list(dict.fromkeys(run[i] for run in self.runs)) for i in (0, 1))
+        self.tasks = list(dict.fromkeys(run.task for run in self.runs))
+        self.methods = list(dict.fromkeys(run.method for run in self.runs))
 
     def of(self, task: str, method: str) -> list[dict[str, Any]]:
         """Results of all seeds."""
@@ -212,6 +213,7 @@ def write_report(results: Results, page: Path, command: str) -> None:
         "",
         f"- command: `{command}`",
         f"- runs: {len(records)} of {results.n_runs}, {hours:.1f} hours of one core",
+        "- all runs: [remac_claims.csv](../data/remac_claims.csv)",
         f"- commits: {', '.join(sorted({str(record['commit']) for record in records}))}",
         f"- versions: {', '.join(sorted({f'{name} {v}' for record in records for name, v in record['versions'].items()}))}",
         f"- machines: {'; '.join(sorted({record['machine'] for record in records}))}",

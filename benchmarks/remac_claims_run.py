@@ -117,7 +117,8 @@ class Run(NamedTuple):
         if self.method == "sac":
             return SAC(PublishedPolicy, **common)
         if isinstance(common["k"], list):
-            common["k"] = LinearSchedule(*common["k"], 1.0)
+            start, end = common["k"]
+            common["k"] = LinearSchedule(start, end, 1.0)
         return ReMAC(PublishedPolicy, **common)
 
 
@@ -147,23 +148,27 @@ class Evaluations(BaseCallback):
         training_env = self.model.get_vec_normalize_env()
         assert training_env is not None
         self.env.obs_rms = training_env.obs_rms
-        for name, deterministic in (("mode", True), ("sampled", False)):
-            visited: list[np.ndarray] = []
-            self.env.seed(self.seed)
-            returns, _ = evaluate_policy(
-                self.model,
-                self.env,
-                N_EVAL_EPISODES,
-                deterministic,
-                callback=lambda scope, _, visited=visited: visited.append(scope["observations"][scope["i"]]),
-                return_episode_rewards=True,
-            )
-            self.curves[name].append(returns)
+        self.curves["mode"].append(self._play(deterministic=True)[0])
+        returns, visited = self._play(deterministic=False)
+        self.curves["sampled"].append(returns)
         if isinstance(self.model, SAC):
             actor = self.model.actor
-            samples = sample_actions(actor, self.model.policy.obs_to_tensor(np.stack(visited))[0], N_ENTROPY_ACTIONS)
+            samples = sample_actions(actor, self.model.policy.obs_to_tensor(visited)[0], N_ENTROPY_ACTIONS)
             self.curves["entropy"].append(-samples.log_prob(actor.action_dist.epsilon).mean().item())
             self.curves["log_std"].append(samples.std.log().mean().item())
+
+    def _play(self, deterministic: bool) -> tuple[list[float], np.ndarray]:
+        """Returns of the episodes, and the observations of all steps, shape ``(n_steps, obs_dim)``."""
+        visited: list[np.ndarray] = []
+
+        def collect(scope: dict[str, Any], _: dict[str, Any]) -> None:
+            visited.append(scope["observations"][scope["i"]])
+
+        self.env.seed(self.seed)
+        returns, _ = evaluate_policy(
+            self.model, self.env, N_EVAL_EPISODES, deterministic, callback=collect, return_episode_rewards=True
+        )
+        return returns, np.stack(visited)  # type: ignore[return-value]
 
 
 def train(run: Run) -> None:
