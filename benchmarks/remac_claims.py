@@ -61,9 +61,9 @@ class Results:
         return [result for run, result in self.runs.items() if (run.task, run.method) == (task, method)]
 
     def interval(self, measure: str, task: str, methods: Sequence[str], statistic: Callable[..., Any]) -> Interval | None:
-        """``statistic`` of the final values of each method, over seeds; ``None`` if one has fewer than two seeds."""
+        """``statistic`` of the final values of each method, over seeds; ``None`` if one has fewer than three."""
         samples = [np.array([final(result, measure) for result in self.of(task, name)]) for name in methods]
-        if min(map(len, samples)) < 2 or not np.isfinite(np.concatenate(samples)).all():
+        if min(map(len, samples)) < 3 or not np.isfinite(np.concatenate(samples)).all():
             return None
         return bootstrap_interval(samples, statistic)
 
@@ -147,7 +147,7 @@ def overall(answers: Sequence[str], on_most: bool) -> str:
 
 
 def claims_table(results: Results) -> list[str]:
-    """Each claim with its differences and answers; tasks without a finished comparison are left out."""
+    """Each claim with its differences and answers; tasks that lack runs for one of its comparisons are left out."""
     rows = []
     for claim in CLAIMS:
         answers = []
@@ -157,7 +157,7 @@ def claims_table(results: Results) -> list[str]:
                 for name, methods in claim.comparisons.items()
             }
             shown = [f"{name}: {text(interval, 2)}" for name, interval in intervals.items() if interval is not None]
-            if shown:
+            if len(shown) == len(intervals):
                 answers.append(answer(list(intervals.values())))
                 rows.append([claim.text, task, "; ".join(shown), answers[-1]])
         rows.append([claim.text, "**all**", "", f"**{overall(answers, claim.on_most)}**"])
@@ -178,15 +178,19 @@ def draw(results: Results, measure: str, label: str, path: Path) -> None:
     """Curves of the main methods, one panel a task: mean over seeds, band from the smallest to the largest."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.1 * len(results.tasks), 2.8), layout="constrained")
+    figure, lines = Figure(figsize=(3.1 * len(results.tasks) + 0.8, 2.8), layout="constrained"), {}
     for ax, task in zip(figure.subplots(1, len(results.tasks), squeeze=False)[0], results.tasks, strict=True):
         for index, name in enumerate((*RETRIES, "sac", "ppo")):
             curves = np.array([curve(result, measure) for result in results.of(task, name)])
             if curves.size and np.isfinite(curves).all():
                 steps = np.array(results.of(task, name)[0]["step"]) / 1000
-                line_and_band(ax, steps, *mean_and_range(curves), name, index)
-        ax.set(title=task, xlabel="thousand steps", ylabel=label)
+                # One legend for all panels
+                line_and_band(ax, steps, *mean_and_range(curves), f"_{name}", index)
+                lines[name] = ax.lines[-1]
+        ax.set(title=task, xlabel="thousand steps")
         finish(ax)
+    figure.supylabel(label, fontsize="medium")
+    figure.legend(lines.values(), lines.keys(), loc="outside right center", frameon=False)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
@@ -205,7 +209,7 @@ def write_report(results: Results, page: Path, command: str) -> None:
     for measure, title in MEASURES.items():
         lines += [f"## Final {title}", "", *measure_table(results, measure), ""]
         draw(results, measure, title, docs / "images" / f"remac_claims_{measure}.png")
-        lines += [f"![{title.capitalize()} in training](../images/remac_claims_{measure}.png)", ""]
+        lines += [f"![{title.capitalize()}](../images/remac_claims_{measure}.png)", ""]
     records = list(results.runs.values())
     hours = sum(record["seconds"] for record in records) / 3600
     lines += [

@@ -22,7 +22,7 @@ from sb3_ordergrad import ReMAC
 from sb3_ordergrad.common import files
 from sb3_ordergrad.remac.samples import sample_actions
 
-N_ENVS, N_EVALUATIONS, N_EVAL_EPISODES, N_ENTROPY_ACTIONS = 16, 20, 5, 16
+N_ENVS, N_EVALUATIONS, N_EVAL_EPISODES, N_ENTROPY_ACTIONS = 16, 10, 10, 16
 KS = (1, 2, 4, 8)
 EPSILONS = (1e-8, 1e-2, 1e-1, 1.0)
 EPSILON_TASKS = ("Reacher-v5",)
@@ -95,8 +95,8 @@ class Run(NamedTuple):
     @property
     def plan(self) -> dict[str, Any]:
         """The settings that determine the result."""
-        plan = {"task": self.task, "method": self.method, "seed": self.seed, "steps": self.steps, "n_envs": N_ENVS}
-        return plan | {"settings": self.settings}
+        plan = {"task": self.task, "method": self.method, "seed": self.seed, "steps": self.steps, "settings": self.settings}
+        return plan | {"n_envs": N_ENVS, "n_evaluations": N_EVALUATIONS, "n_eval_episodes": N_EVAL_EPISODES}
 
     @property
     def path(self) -> Path:
