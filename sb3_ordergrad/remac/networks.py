@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 import torch as th
 from torch import nn
+from torch.nn import functional as F
 
 # On a CPU, the activations of so many rows stay in the cache
 CHUNK_SIZE = 512
@@ -75,13 +76,16 @@ class PlainNetwork:
     @th.no_grad()
     def q_values(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
         """See :meth:`SampledNetwork.q_values`."""
-        self._action_dim = actions.shape[1]
-        output = th.cat([features.repeat(len(actions) // len(features), 1), actions], dim=1)
-        self._outputs = []
-        for index, layer in enumerate(self._hidden):
-            memory = self._empty(index, output, layer)
+        first, features_dim = self._hidden[0], features.shape[1]
+        self._weights = [first.weight[:, features_dim:], *(layer.weight for layer in self._hidden[1:])]
+        # What features add to the first layer is the same for all samples of a state
+        offsets = [F.linear(features, first.weight[:, :features_dim], first.bias), *(layer.bias for layer in self._hidden[1:])]
+        output, self._outputs = actions, []
+        for index, (weight, offset) in enumerate(zip(self._weights, offsets, strict=True)):
+            memory = self._empty(index, output, len(weight))
+            memory.view(-1, *offset.shape).copy_(offset)
             activation_, _ = self._activations[index]
-            output = activation_(th.addmm(layer.bias, output, layer.weight.t(), out=memory))
+            output = activation_(memory.addmm_(output, weight.t()))
             self._outputs.append(output)
         return self._last(output)
 
@@ -89,13 +93,13 @@ class PlainNetwork:
     def action_gradient(self, rows: th.Tensor, factors: th.Tensor) -> th.Tensor:
         """See :meth:`SampledNetwork.action_gradient`."""
         gradient = factors * self._last.weight
-        for index in reversed(range(len(self._hidden))):
+        for index in reversed(range(len(self._weights))):
             _, backward = self._activations[index]
-            gradient = backward(gradient, self._outputs[index].index_select(0, rows)) @ self._hidden[index].weight
-        return gradient[:, -self._action_dim :]
+            gradient = backward(gradient, self._outputs[index].index_select(0, rows)) @ self._weights[index]
+        return gradient
 
-    def _empty(self, index: int, inputs: th.Tensor, layer: nn.Linear) -> th.Tensor:
-        block, shape = self._memory.get(index), (len(inputs), layer.out_features)
+    def _empty(self, index: int, inputs: th.Tensor, width: int) -> th.Tensor:
+        block, shape = self._memory.get(index), (len(inputs), width)
         if block is None or block.shape != shape or block.dtype != inputs.dtype or block.device != inputs.device:
             block = self._memory[index] = inputs.new_empty(shape)
         return block

@@ -177,10 +177,10 @@ class ReMAC(SAC):
         super()._setup_model()
         self._check_parameters()
         self._set_actor_eps()
-        # Not with one sample, which gives the same bits as SAC: the fused implementation rounds differently
-        if self.n_action_samples > 1:
-            _use_fused_implementation(self.actor.optimizer)
-            _use_fused_implementation(self.critic.optimizer)
+        # The fused one rounds differently from SAC's, whose bits a single sample has
+        implementation = "fused" if self.n_action_samples > 1 else "foreach"
+        _use_implementation(implementation, self.actor.optimizer)
+        _use_implementation(implementation, self.critic.optimizer)
         self._memory: list[dict[int, th.Tensor]] = [{} for _ in self.critic.q_networks]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
@@ -293,7 +293,7 @@ class ReMAC(SAC):
         gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
         self.logger.record("train/entropy", -samples.log_prob(self.actor.action_dist.epsilon).mean().item())
         self.logger.record("train/action_std", samples.std.mean().item())
-        self.logger.record("train/q_spread", q_values.std(dim=0, correction=min(1, len(q_values) - 1)).mean().item())
+        self.logger.record("train/q_spread", q_values.std(dim=0).mean().item() if len(q_values) > 1 else 0.0)
         self.logger.record("train/actor_grad_norm", th.cat(gradients).norm().item() if gradients else 0.0)
 
     def learn(
@@ -318,9 +318,9 @@ class ReMAC(SAC):
         return [*super()._excluded_save_params(), "_memory"]
 
 
-def _use_fused_implementation(optimizer: th.optim.Optimizer) -> None:
+def _use_implementation(name: str, optimizer: th.optim.Optimizer) -> None:
     """Update all parameters of Adam in one call, unless an implementation was chosen."""
     for group in optimizer.param_groups if type(optimizer) is th.optim.Adam else []:
         is_supported = all(parameter.device.type in ("cpu", "cuda") for parameter in group["params"])
         if is_supported and group["fused"] is group["foreach"] is None:
-            group["fused"] = True
+            group[name] = True
