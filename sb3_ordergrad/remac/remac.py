@@ -21,6 +21,8 @@ from sb3_ordergrad.remac.samples import ActionSamples, sample_actions
 
 SelfReMAC = TypeVar("SelfReMAC", bound="ReMAC")
 
+POLICY_LOG_INTERVAL = 10  # updates between two records of the policy's state, which take 2 % of an update
+
 
 class ReMAC(SAC):
     """
@@ -255,7 +257,7 @@ class ReMAC(SAC):
         for name, steps in losses.items():
             if steps:
                 self.logger.record(f"train/{name}", np.mean(steps))
-        if gradient_steps > 0:
+        if gradient_steps > (self._n_updates - 1) % POLICY_LOG_INTERVAL:
             self._log_policy(samples, values.q_values)
 
     def _update_ent_coef(self, samples: ActionSamples, losses: dict[str, list[float]]) -> th.Tensor:
@@ -289,7 +291,7 @@ class ReMAC(SAC):
 
     @th.no_grad()
     def _log_policy(self, samples: ActionSamples, q_values: th.Tensor) -> None:
-        """Record the state of the policy in the last gradient step."""
+        """Record the state of the policy in the last gradient step, in the first and in every 10th update."""
         gradients = [parameter.grad.flatten() for parameter in self.actor.parameters() if parameter.grad is not None]
         self.logger.record("train/entropy", -samples.log_prob(self.actor.action_dist.epsilon).mean().item())
         self.logger.record("train/action_std", samples.std.mean().item())
