@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parent
 # Settings of the environment, which all methods have
 ENVIRONMENT = ("env_wrapper", "env_kwargs", "normalize", "n_envs", "policy_kwargs", "gamma")
 # lambda of OrderPPO by default (docs/results.md)
-ORDER_LAMBDA = 0.8
+ORDER_LAMBDA = 0.9
 
 
 @dataclass(frozen=True)

@@ -38,18 +38,16 @@ def default_k(objective: Objective) -> int:
     return k
 
 
-def default_anneal(rank_weights: np.ndarray) -> float:
+def ranks_losses(rank_weights: np.ndarray) -> bool:
     """
-    0.3 for an objective of the lower returns, with less than a fifth of its weight on the upper half of the ranks, otherwise
-    0. Alone it does not see the successes of a policy that mostly fails.
+    Whether an objective is one of the lower returns, with less than a fifth of its weight on the upper half of the ranks.
 
     :param rank_weights: shape (K,)
-    :return: fraction of training
     """
     weights = np.abs(rank_weights)
     # the middle rank of an odd number is half in each
     upper = 0.5 * (weights[len(weights) // 2 :].sum() + weights[(len(weights) + 1) // 2 :].sum())
-    return 0.3 if upper < 0.2 * weights.sum() else 0.0
+    return bool(upper < 0.2 * weights.sum())
 
 
 class Group(NamedTuple):

@@ -14,8 +14,9 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_ordergrad.common.annealing import AdaptiveAnnealing
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
-from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, default_anneal, default_k
+from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, default_k, ranks_losses
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.rare_losses import RareLossModel
 from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
@@ -81,10 +82,13 @@ class OrderMixin(OnPolicyAlgorithm):
         self.__dict__["group_size"] = value
 
     @property
-    def anneal(self) -> float:
-        """Fraction of training over which the objective moves: the given one, or for ``None`` the default of the objective."""
+    def anneal(self) -> float | None:
+        """
+        Fraction of training over which the objective moves: the given one, or 0 for an objective that is not one of the lower
+        returns. ``None`` for one that is: then it moves as in :class:`AdaptiveAnnealing`.
+        """
         given = self.__dict__["anneal"]
-        return default_anneal(rank_weights(self.objective, self.k)) if given is None else given
+        return 0.0 if given is None and not ranks_losses(rank_weights(self.objective, self.k)) else given
 
     @anneal.setter
     def anneal(self, value: float | None) -> None:
@@ -93,6 +97,8 @@ class OrderMixin(OnPolicyAlgorithm):
     @property
     def anneal_fraction(self) -> float:
         """How far the objective has moved from ``anneal_from`` to ``objective``, between 0 and 1."""
+        if self.anneal is None:
+            return self._annealing.fraction
         if self.anneal == 0.0:
             return 1.0
         return min(1.0, (1.0 - self._current_progress_remaining) / self.anneal)
@@ -100,7 +106,7 @@ class OrderMixin(OnPolicyAlgorithm):
     @property
     def _keeps_rewards(self) -> bool:
         """Whether the transformed return is x + const throughout training, so that pseudo-rewards are the rewards."""
-        objectives = [self.objective, self.anneal_from] if self.anneal > 0.0 else [self.objective]
+        objectives = [self.objective, self.anneal_from] if self.anneal != 0.0 else [self.objective]
         return self.credit != "terminal" and all(
             cached_lstatistic(self.group_size, self.k, parse_objective(objective)).is_mean for objective in objectives
         )
@@ -114,6 +120,7 @@ class OrderMixin(OnPolicyAlgorithm):
             self._episode_memory = EpisodeMemory(self.group_by)
             self._remaining_returns: dict[str, RemainingReturn] = {}
             self._return_std = RunningReturnStd()
+            self._annealing = AdaptiveAnnealing()
 
     def _check_order_parameters(self) -> None:
         if self.__dict__["group_size"] is None:
@@ -131,7 +138,7 @@ class OrderMixin(OnPolicyAlgorithm):
         rank_weights(self.anneal_from, self.k)
         if self.credit not in CREDITS:
             raise ValueError(f"credit={self.credit!r} must be one of {', '.join(map(repr, CREDITS))}.")
-        if not (isinstance(self.anneal, Real) and 0.0 <= self.anneal <= 1.0):
+        if self.anneal is not None and not (isinstance(self.anneal, Real) and 0.0 <= self.anneal <= 1.0):
             raise ValueError(f"anneal={self.anneal!r} must be a fraction of training between 0 (no annealing) and 1.")
         if self.group_by is not None and not isinstance(self.group_by, str):
             raise ValueError(f"group_by={self.group_by!r} must be a key of info, a string, or None.")
@@ -158,6 +165,8 @@ class OrderMixin(OnPolicyAlgorithm):
         if self._last_episode_starts is not starts:
             # SB3 has reset the environments
             self._ongoing.restart(np.arange(self.n_envs))
+        if self.num_timesteps == 0:
+            self._annealing = AdaptiveAnnealing()
         # SB3 does so after the first rollout only, which would be annealed as at the end of the last training
         if total_timesteps > 0:
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
@@ -173,7 +182,11 @@ class OrderMixin(OnPolicyAlgorithm):
     def _write_pseudo_rewards(self, rollout: Rollout) -> None:
         """Replace the rewards in the rollout buffer by pseudo-rewards, and compute the advantages again."""
         groups = self._episode_memory.add(rollout, self.group_size)
-        fraction, target = self.anneal_fraction, parse_objective(self.objective)
+        target = parse_objective(self.objective)
+        if self.anneal is None:
+            ended = [episode.episode_return for episode in rollout.finished]
+            self._annealing.update(ended, 1.0 - self._current_progress_remaining, self.k, target)
+        fraction = self.anneal_fraction
         self._log_groups(list(groups.values()), target, fraction)
         if self._keeps_rewards:
             # with SB3's normalisation and time-limit bootstrap

@@ -68,8 +68,9 @@ class OrderA2C(OrderMixin, A2C):
         the episode is expected to return, ``"dense"``, the change of what it has collected, or ``"terminal"``, all at the last
         step
     :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
-        (soft risk); 0 starts with ``objective``. ``None`` is 0.3 for an objective of the lower returns (``"cvar:0.25"``,
-        ``"var:0.1"``, ``"min"``), which alone does not see the successes of a policy that mostly fails, otherwise 0
+        (soft risk); 0 starts with ``objective``. ``None`` is 0, except for an objective of the lower returns (``"cvar:0.25"``,
+        ``"var:0.1"``, ``"min"``): then it starts with a tenth of ``objective`` and moves on after 0.3 of training, whenever
+        ``objective`` does not improve
     :param anneal_from: The objective at the start of annealing. Two levels of one family (``"cvar:0.6"`` and
         ``"cvar:0.05"``) are interpolated, other pairs are mixed
     :param group_by: Compare only episodes whose last ``info`` has the same value under this key; ``None`` compares all

@@ -38,7 +38,7 @@ class OrderPPO(OrderMixin, PPO):
     :param gamma: Discount factor. ``None`` is SB3's 0.99, and 1 with ``credit="terminal"``: otherwise the early steps of
         an episode would hardly see its only pseudo-reward
     :param gae_lambda: Factor for trade-off of bias vs variance for Generalized Advantage Estimator.
-        ``None`` is SB3's 0.95 for the mean and for ``credit="terminal"``, and 0.8 otherwise: a rare loss, with the large
+        ``None`` is SB3's 0.95 for the mean and for ``credit="terminal"``, and 0.9 otherwise: a rare loss, with the large
         weight of a tail objective, adds noise to the advantages of all earlier steps that it reaches
     :param clip_range: Clipping parameter, it can be a function of the current progress
         remaining (from 1 to 0).
@@ -82,8 +82,9 @@ class OrderPPO(OrderMixin, PPO):
         the episode is expected to return, ``"dense"``, the change of what it has collected, or ``"terminal"``, all at the last
         step
     :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
-        (soft risk); 0 starts with ``objective``. ``None`` is 0.3 for an objective of the lower returns (``"cvar:0.25"``,
-        ``"var:0.1"``, ``"min"``), which alone does not see the successes of a policy that mostly fails, otherwise 0
+        (soft risk); 0 starts with ``objective``. ``None`` is 0, except for an objective of the lower returns (``"cvar:0.25"``,
+        ``"var:0.1"``, ``"min"``): then it starts with a tenth of ``objective`` and moves on after 0.3 of training, whenever
+        ``objective`` does not improve
     :param anneal_from: The objective at the start of annealing. Two levels of one family (``"cvar:0.6"`` and
         ``"cvar:0.05"``) are interpolated, other pairs are mixed
     :param group_by: Compare only episodes whose last ``info`` has the same value under this key; ``None`` compares all
@@ -181,7 +182,7 @@ class OrderPPO(OrderMixin, PPO):
         if given is not None:
             return given
         is_mean = cached_lstatistic(self.group_size, self.k, parse_objective(self.objective)).is_mean
-        return 0.95 if is_mean or self.credit == "terminal" else 0.8
+        return 0.95 if is_mean or self.credit == "terminal" else 0.9
 
     @gae_lambda.setter
     def gae_lambda(self, value: float | None) -> None:

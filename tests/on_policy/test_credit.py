@@ -334,7 +334,7 @@ def test_defaults_of_gamma_and_gae_lambda(algorithm: type[BaseAlgorithm], tmp_pa
         assert (model.rollout_buffer.gamma, model.rollout_buffer.gae_lambda) == (model.gamma, model.gae_lambda)
         return model.gamma, model.gae_lambda
 
-    short = 0.8 if algorithm is OrderPPO else 1.0
+    short = 0.9 if algorithm is OrderPPO else 1.0
     usual = 0.95 if algorithm is OrderPPO else 1.0
     model: Any = algorithm("MlpPolicy", ToyEnv(), **small(algorithm))
     assert used(model) == (0.99, short)

@@ -114,20 +114,20 @@ def test_limits_of_the_ranges_train(algorithm: type[BaseAlgorithm], kwargs: dict
     ("objective", "k", "group_size", "anneal"),
     [
         ("mean", 16, 32, 0.0),
-        ("cvar:0.25", 16, 32, 0.3),
-        ("0.1*mean + 0.9*cvar:0.05", 80, 160, 0.3),
+        ("cvar:0.25", 16, 32, None),
+        ("0.1*mean + 0.9*cvar:0.05", 80, 160, None),
         ("var:0.95", 80, 160, 0.0),
-        ("quantile:0", 16, 32, 0.3),
-        ("cvar:0.001", 400, 800, 0.3),
-        ("cvar:0.5", 16, 32, 0.3),
+        ("quantile:0", 16, 32, None),
+        ("cvar:0.001", 400, 800, None),
+        ("cvar:0.5", 16, 32, None),
         ("max", 16, 32, 0.0),
         ("median", 16, 32, 0.0),
         ("mean - 0.5*gini", 16, 32, 0.0),
-        ([1.0, 0.0, 0.0], 3, 6, 0.3),
+        ([1.0, 0.0, 0.0], 3, 6, None),
     ],
 )
 def test_defaults_of_an_objective(
-    algorithm: type[BaseAlgorithm], objective: Any, k: int, group_size: int, anneal: float
+    algorithm: type[BaseAlgorithm], objective: Any, k: int, group_size: int, anneal: float | None
 ) -> None:
     model: Any = algorithm("MlpPolicy", ToyEnv(), objective=objective)
     assert (model.k, model.group_size, model.anneal) == (k, group_size, anneal)

@@ -75,6 +75,13 @@ def test_fence() -> None:
     assert model.update_fence(np.full(3000, 0.1), 100.0 * returns) == pytest.approx(0.1 - 0.1 * 80.0)
 
 
+@pytest.mark.parametrize(("n_losses", "n_gains", "has_fence"), [(8, 2, True), (7, 2, False), (5, 0, True), (0, 5, False)])
+def test_outliers_on_both_sides_are_noise(n_losses: int, n_gains: int, has_fence: bool) -> None:
+    rewards = np.linspace(0.0, 1.0, 3000)
+    rewards[:n_losses], rewards[n_losses : n_losses + n_gains] = -100.0, 100.0
+    assert (RareLossModel().update_fence(rewards, np.linspace(0.0, 1.0, 11)) > -np.inf) == has_fence
+
+
 def test_losses_follow_the_slope_of_the_objective() -> None:
     """Where the objective comes to weigh the same shortfalls five times as much, the expected losses do so at once."""
     np.random.seed(0)

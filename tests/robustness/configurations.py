@@ -166,7 +166,7 @@ def draw_on_policy(rng: Rng) -> Configuration:
         "k": k,
         "group_size": group_size,
         "credit": one_of(rng, "projected", "dense", "terminal"),
-        "anneal": one_of(rng, 0.0, 0.0, 0.5, 1.0, round(float(rng.random()), 3)),
+        "anneal": one_of(rng, None, 0.0, 0.5, 1.0, round(float(rng.random()), 3)),
         "anneal_from": one_of(rng, "mean", draw_objective(rng, k)),
         "group_by": one_of(rng, None, None, "task"),
         "value_scale": float(one_of(rng, 1.0, 0.01, 30.0)),
