@@ -34,6 +34,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sb3_ordergrad import RePPO
 from sb3_ordergrad.common import files
+from sb3_ordergrad.common.observations import rollout_observations
 from sb3_ordergrad.envs.exploration import DeepSeaEnv, RiverSwimEnv
 from sb3_ordergrad.evaluation import Interval
 from sb3_ordergrad.evaluation.intervals import bootstrap_interval
@@ -53,7 +54,7 @@ class MinibatchRePPO(RePPO):
     def train(self) -> None:
         buffer = self.rollout_buffer
         with th.no_grad():
-            q_values, _ = self.policy.q_values_and_distribution(self._observations(slice(None)))
+            q_values, _ = self.policy.q_values_and_distribution(rollout_observations(buffer, slice(None), self.device))
         # The buffer swaps the axes of environments and steps before it draws minibatches
         rollout_q_values = th.as_tensor(buffer.swap_and_flatten(q_values.numpy().reshape(*buffer.values.shape, -1)))
         draw = buffer._get_samples

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from references import Row, standard_error
+from references import Row, levels, standard_error
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -30,7 +30,7 @@ from suite_plan import ALL, Run, Task
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
 from sb3_ordergrad.common import files
 from sb3_ordergrad.compare import settings
-from sb3_ordergrad.evaluation import ObjectiveEvalCallback, ReturnDistribution, cvar, evaluate_distribution
+from sb3_ordergrad.evaluation import ObjectiveEvalCallback, ReturnDistribution, cvar, evaluate_distribution, normalized_scores
 
 N_EVAL_ENVS = 50
 N_EVALUATIONS = 10
@@ -50,6 +50,19 @@ def read_returns(run: Run, out: Path) -> dict[str, np.ndarray]:
     """Returns of a finished run: ``sampled``, ``mode`` and ``best``, shape (n_episodes,) each."""
     with np.load(run.folder(out) / "returns.npz") as arrays:
         return {name: arrays[name].astype(np.float64) for name in arrays.files if not name.endswith("_lengths")}
+
+
+def score(run: Run, out: Path) -> tuple[np.ndarray, float, float]:
+    """
+    :param run: a finished run
+    :param out: folder of the results
+    :return: returns of the last policy with sampled actions, shape (n_episodes,), their CVaR at the level of the task, and
+        the normalised CVaR, clipped to [-1, 1.5]
+    """
+    returns = read_returns(run, out)["sampled"]
+    value = float(cvar(returns, run.level))
+    normalised = float(normalized_scores(value, *levels(run.env_id, run.level)))
+    return returns, value, float(np.clip(normalised, -1.0, 1.5))
 
 
 def make_eval_env(run: Run, n_envs: int, seed: int, normalize: Path | None = None) -> VecEnv:

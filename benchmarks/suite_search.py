@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import references
 import yaml  # type: ignore[import-untyped]
 from suite import run_all
 from suite_plan import FOLDER, Run, load_tasks, make_run
-from suite_run import is_done, read_returns
+from suite_run import is_done, score
 
 from sb3_ordergrad.common import files
-from sb3_ordergrad.evaluation import cvar, normalized_scores
 
 TUNING_SEEDS = (1000,)
 # Of all methods; A2C, whose number of epochs is 1, leaves the last out
@@ -90,9 +88,7 @@ def scores(runs: Sequence[Run], out: Path) -> dict[str, float] | None:
         return None
     by_task: dict[str, list[float]] = {}
     for run in runs:
-        value = float(cvar(read_returns(run, out)["sampled"], run.level))
-        score = float(normalized_scores(value, *references.levels(run.env_id, run.level)))
-        by_task.setdefault(run.env_id, []).append(float(np.clip(score, -1.0, 1.5)))
+        by_task.setdefault(run.env_id, []).append(score(run, out)[2])
     return {env_id: float(np.mean(values)) for env_id, values in by_task.items()}
 
 

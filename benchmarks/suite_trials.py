@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import references
 from suite import run_all
 from suite_plan import FOLDER, Run, Task, load_tasks, make_run
-from suite_run import is_done, read_returns
+from suite_run import is_done, score
 
 from sb3_ordergrad.common import files
-from sb3_ordergrad.evaluation import cvar, normalized_scores
 
 # Changes of OrderPPO's defaults; LEVEL is that of the task
 CHOICES: dict[str, dict[str, Any]] = {
@@ -75,17 +73,15 @@ def main() -> int:
     rows = []
     for (choice, env_id, seed), run in planned.items():
         if is_done(run, args.out):
-            returns = read_returns(run, args.out)["sampled"]
-            value = float(cvar(returns, run.level))
-            score = float(normalized_scores(value, *references.levels(env_id, run.level)))
+            returns, value, normalised = score(run, args.out)
             commit = files.read_json(run.folder(args.out) / "record.json")["commit"]  # type: ignore[index]
-            rows.append([choice, env_id, seed, f"{returns.mean():.4g}", f"{value:.4g}", f"{score:.4f}", commit])
+            rows.append([choice, env_id, seed, f"{returns.mean():.4g}", f"{value:.4g}", f"{normalised:.4f}", commit])
     files.write_csv(DATA, ["choice", "task", "seed", "mean", "cvar", "normalised", "commit"], rows)
 
     print(f"| choice | normalised | {' | '.join(task.env_id for task in tasks)} |\n|---|---:|{'---|' * len(tasks)}")
     for choice in args.choices:
         mine = [row for row in rows if row[0] == choice]
-        scores = [np.mean(np.clip([float(row[5]) for row in mine if row[1] == task.env_id], -1.0, 1.5)) for task in tasks]
+        scores = [np.mean([float(row[5]) for row in mine if row[1] == task.env_id]) for task in tasks]
         cells = [", ".join(row[4] for row in mine if row[1] == task.env_id) for task in tasks]
         print(f"| {choice} | {np.mean(scores):.2f} | {' | '.join(cells)} |")
     for failure in failures:

@@ -30,8 +30,8 @@ VERSION = (PACKAGE / "version.txt").read_text().strip()
 # From the lowest layer up; a folder may import from itself and from the layers below its own
 LAYERS: list[set[str]] = [
     {"lstatistics"},
-    {"common", "remac", "reppo"},
-    {"order_ppo", "order_a2c", "evaluation"},
+    {"common", "remac"},
+    {"order_ppo", "order_a2c", "reppo", "evaluation"},
     {"compare"},
     {"zoo"},
 ]

@@ -12,11 +12,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ordergrad.common.annealing import AdaptiveAnnealing
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
 from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, default_k, ranks_losses
+from sb3_ordergrad.common.observations import rollout_observations
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.rare_losses import RareLossModel
 from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
@@ -236,18 +236,12 @@ class OrderMixin(OnPolicyAlgorithm):
         else:
             actions = th.as_tensor(preprocess_obs(taken.long(), space))
         inputs = []
-        # in parts: images are large
-        for rows in th.arange(len(actions)).split(1024):
-            steps, envs = np.divmod(rows.numpy(), buffer.n_envs)
-            observations: Any = buffer.observations
-            if isinstance(observations, dict):
-                observations = {key: values[steps, envs] for key, values in observations.items()}
-            else:
-                observations = observations[steps, envs]
+        for start in range(0, len(actions), 1024):
+            rows = slice(start, start + 1024)
             with th.no_grad():
                 # the actor-critic's own method would extract the actor's features too
                 features = BasePolicy.extract_features(
-                    self.policy, obs_as_tensor(observations, self.device), self.policy.vf_features_extractor
+                    self.policy, rollout_observations(buffer, rows, self.device), self.policy.vf_features_extractor
                 )
             inputs.append(th.cat([features.flatten(1).cpu(), actions[rows].flatten(1)], dim=1).float().numpy())
         return np.concatenate(inputs)

@@ -25,8 +25,8 @@ class RareLossModel:
     A rare loss is a raw reward below a fence f, which lies below the 0.1 quantile of the last raw rewards by 1.5 times the
     distance of the 0.1 and 0.9 quantiles (5 standard deviations below the mean of normal ones), but at least by a tenth of
     this distance for the returns: smaller ones do not decide where an episode ranks. Noise with outliers on both sides is no
-    loss: there is no fence where fewer than ``MIN_RATIO`` times as many rewards lie below it as lie as far above. With :math:`l_t` what the pseudo-reward
-    :math:`g_t` would be higher if the raw reward were f,
+    loss: there is no fence where fewer than ``MIN_RATIO`` times as many rewards lie below it as lie as far above. With
+    :math:`l_t` what the pseudo-reward :math:`g_t` would be higher if the raw reward were f,
 
     .. math:: \tilde g_t = g_t + l_t - h(s_t, a_t), \qquad h(s, a) \approx E[\,l_t \mid s_t = s, a_t = a\,]
 

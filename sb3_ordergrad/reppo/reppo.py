@@ -7,8 +7,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_ordergrad.common.observations import rollout_observations
 from sb3_ordergrad.lstatistics import ObjectiveLike, exact_lstatistic
 from sb3_ordergrad.reppo.advantages import retry_advantages
 from sb3_ordergrad.reppo.policies import ActorQCriticPolicy, CnnPolicy, MlpPolicy, MultiInputPolicy
@@ -197,7 +197,7 @@ class RePPO(PPO):
         advantages, values, stds = [], [], []
         for start in range(0, len(actions), CHUNK_SIZE):
             rows = slice(start, start + CHUNK_SIZE)
-            q_values, distribution = self.policy.q_values_and_distribution(self._observations(rows))
+            q_values, distribution = self.policy.q_values_and_distribution(rollout_observations(buffer, rows, self.device))
             probs = distribution.distribution.probs
             advantages.append(retry_advantages(q_values, probs, actions[rows], targets[rows], self.k, self.objective))
             values.append(q_values.gather(1, actions[rows]))
@@ -206,18 +206,6 @@ class RePPO(PPO):
         buffer.advantages[:] = th.cat(advantages).cpu().numpy().reshape(buffer.advantages.shape)
         buffer.values[:] = th.cat(values).cpu().numpy().reshape(buffer.values.shape)
         self.logger.record("train/q_std", th.cat(stds).mean().item())
-
-    def _observations(self, rows: slice) -> Any:
-        """
-        :param rows: rows of the rollout, among ``n_steps * n_envs``
-        :return: their observations, as a tensor or a dict of tensors
-        """
-        observations: Any = self.rollout_buffer.observations
-        if isinstance(observations, dict):
-            flat: Any = {key: value.reshape(-1, *value.shape[2:])[rows] for key, value in observations.items()}
-        else:
-            flat = observations.reshape(-1, *observations.shape[2:])[rows]
-        return obs_as_tensor(flat, self.device)
 
     def learn(
         self: SelfRePPO,

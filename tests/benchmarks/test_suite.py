@@ -14,7 +14,7 @@ from sb3_ordergrad.compare.settings import check_settings, load_class
 
 suite = load_script(BENCHMARKS / "suite.py")
 search = load_script(BENCHMARKS / "suite_search.py")
-references: ModuleType = search.references
+references: ModuleType = load_script(BENCHMARKS / "references.py")
 plan_module = load_script(BENCHMARKS / "suite_plan.py")
 report = load_script(BENCHMARKS / "suite_report.py")
 TASKS = plan_module.load_tasks()
