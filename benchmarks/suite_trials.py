@@ -1,8 +1,9 @@
 """
 Choices of OrderPPO, one at a time, on the choosing half of the risk suite and on tuning seeds that no reported run has.
 
-    python benchmarks/suite_trials.py                       # trains what is missing; writes docs/data/suite_trials.csv
+    python benchmarks/suite_trials.py                # trains what is missing; writes docs/data/suite_trials_choosing.csv
     python benchmarks/suite_trials.py --choices default "no annealing" --seeds 1000
+    python benchmarks/suite_trials.py --choices default PPO --half held-out    # only to report, not to choose
 
 prints, for each task, the CVaR of the last policy (400 episodes, sampled actions) of each seed, and the normalised CVaR
 averaged over tasks and seeds, clipped to [-1, 1.5] as in ``suite_search.py``.
@@ -11,6 +12,7 @@ averaged over tasks and seeds, clipped to [-1, 1.5] as in ``suite_search.py``.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "PPO": {},
 }
 SEEDS = (1000, 1001)
-DATA = FOLDER.parent / "docs" / "data" / "suite_trials.csv"
+DATA = FOLDER.parent / "docs" / "data"
 
 
 def make_trial(task: Task, choice: str, seed: int) -> Run:
@@ -53,21 +55,34 @@ def make_trial(task: Task, choice: str, seed: int) -> Run:
     return make_run(task, "ppo" if choice == "PPO" else "orderppo", seed, changes, episodes=0, eval_episodes=0)
 
 
+def table(half: str, choices: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Markdown table of one half: normalised CVaR averaged over tasks and seeds, and the CVaR of each seed."""
+    tasks = [task.env_id for task in load_tasks().values() if task.half == half]
+    lines = [f"| choice | normalised | {' | '.join(tasks)} |", f"|---|---:|{'---|' * len(tasks)}"]
+    for choice in choices:
+        of_task = {env_id: [row for row in rows if row[:2] == [choice, env_id]] for env_id in tasks}
+        scores = [np.mean([float(row[5]) for row in mine]) for mine in of_task.values() if mine]
+        cells = [", ".join(row[4] for row in mine) for mine in of_task.values()]
+        lines += [f"| {choice} | {np.mean(scores):.2f} | {' | '.join(cells)} |"] if scores else []
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Train what is missing, then write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--choices", nargs="+", choices=list(CHOICES), default=list(CHOICES), help="choices (all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="tuning seeds (1000 1001)")
+    parser.add_argument("--half", choices=["choosing", "held-out"], default="choosing", help="of the suite (choosing)")
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (number of cores)")
     parser.add_argument("--out", type=Path, default=Path("results/suite_search"), help="folder of the results")
     args = parser.parse_args()
-    tasks = [task for task in load_tasks().values() if task.half == "choosing"]
     planned = {
         (choice, task.env_id, seed): make_trial(task, choice, seed)
-        for choice in args.choices
         for seed in args.seeds
-        for task in tasks
+        for choice in args.choices
+        for task in load_tasks().values()
+        if task.half == args.half
     }
     failures = [] if args.report else run_all(list(planned.values()), args.out, args.n_jobs)
     rows = []
@@ -76,14 +91,10 @@ def main() -> int:
             returns, value, normalised = score(run, args.out)
             commit = files.read_json(run.folder(args.out) / "record.json")["commit"]  # type: ignore[index]
             rows.append([choice, env_id, seed, f"{returns.mean():.4g}", f"{value:.4g}", f"{normalised:.4f}", commit])
-    files.write_csv(DATA, ["choice", "task", "seed", "mean", "cvar", "normalised", "commit"], rows)
-
-    print(f"| choice | normalised | {' | '.join(task.env_id for task in tasks)} |\n|---|---:|{'---|' * len(tasks)}")
-    for choice in args.choices:
-        mine = [row for row in rows if row[0] == choice]
-        scores = [np.mean([float(row[5]) for row in mine if row[1] == task.env_id]) for task in tasks]
-        cells = [", ".join(row[4] for row in mine if row[1] == task.env_id) for task in tasks]
-        print(f"| {choice} | {np.mean(scores):.2f} | {' | '.join(cells)} |")
+    files.write_csv(
+        DATA / f"suite_trials_{args.half}.csv", ["choice", "task", "seed", "mean", "cvar", "normalised", "commit"], rows
+    )
+    print(table(args.half, args.choices, rows))
     for failure in failures:
         print(f"This run failed: {failure}", file=sys.stderr)
     return int(bool(failures))
