@@ -7,7 +7,7 @@ import numpy as np
 
 from sb3_ordergrad.lstatistics import LStatistic, Objective
 
-START = 0.1  # share of the last objective at the beginning
+START = 0.2  # share of the last objective at the beginning
 HOLD = 0.3  # of training before the share changes
 DURATION = 0.15  # of training, for the share to rise by 1, if the objective never improves
 MIN_INTERVAL = 0.02  # of training between two measurements

@@ -83,7 +83,7 @@ class OrderPPO(OrderMixin, PPO):
         step
     :param anneal: Fraction of training, between 0 and 1, over which the objective moves from ``anneal_from`` to ``objective``
         (soft risk); 0 starts with ``objective``. ``None`` is 0, except for an objective of the lower returns (``"cvar:0.25"``,
-        ``"var:0.1"``, ``"min"``): then it starts with a tenth of ``objective`` and moves on after 0.3 of training, whenever
+        ``"var:0.1"``, ``"min"``): then it starts with a fifth of ``objective`` and moves on after 0.3 of training, whenever
         ``objective`` does not improve
     :param anneal_from: The objective at the start of annealing. Two levels of one family (``"cvar:0.6"`` and
         ``"cvar:0.05"``) are interpolated, other pairs are mixed
