@@ -36,8 +36,8 @@ def test_share_rises_otherwise(value_at: Callable[[float], float]) -> None:
 
 
 def test_share_stops_while_the_objective_improves_again() -> None:
-    share = fractions(lambda progress: max(progress, 0.4) - 0.4)
-    stopped = share[STEPS > 0.4 + 3 * MIN_INTERVAL]
+    share = fractions(lambda progress: max(progress, 0.33) - 0.33)
+    stopped = share[STEPS > 0.33 + 3 * MIN_INTERVAL]
     assert START < stopped[0] < 1.0 and (stopped == stopped[0]).all()
 
 
