@@ -34,7 +34,7 @@ COMMON: dict[str, Sequence[Any]] = {
     "n_epochs": (4, 10),
 }
 OWN: dict[str, dict[str, Sequence[Any]]] = {
-    "orderppo": {"anneal": (0.0, 0.4, 0.8), "credit": ("projected", "dense")},
+    "orderppo": {"anneal": (None, 0.0, 0.8), "credit": ("projected", "dense")},
     "ppo": {},
     "a2c": {},
     "return-capping": {"floor": (None, 0.0, 0.25, 0.5, 0.75), "tau": (0.05, 0.2, 0.5)},
