@@ -27,6 +27,7 @@ class AdaptiveAnnealing:
     """
 
     def __init__(self) -> None:
+        # the share of the last objective, 1 at the end
         self.fraction = START
         self._progress = 0.0
         # of the present interval
@@ -36,13 +37,12 @@ class AdaptiveAnnealing:
         self._value: float | None = None
         self._moves = False
 
-    def update(self, returns: Sequence[float], progress: float, k: float, objective: Objective) -> float:
+    def update(self, returns: Sequence[float], progress: float, k: float, objective: Objective) -> None:
         """
         :param returns: of the episodes that have ended since the last call
         :param progress: fraction of training that is over
         :param k: sample size of the objective
         :param objective: the last objective
-        :return: the share of the last objective, 1 at the end of annealing
         """
         if progress < self._progress:
             # training is continued: the fraction is one of more steps
@@ -52,11 +52,10 @@ class AdaptiveAnnealing:
         self._progress = progress
         if self.fraction == 1.0:
             self._returns = []
-            return 1.0
+            return
         n_episodes = max(min(EPISODES_PER_K * k, MAX_EPISODES), k + 1)
         self._returns = [*self._returns, *returns][-math.ceil(max(n_episodes, MAX_EPISODES)) :]
         if len(self._returns) >= n_episodes and progress - self._start >= MIN_INTERVAL:
             value = float(LStatistic(len(self._returns), k, objective).value(np.array(self._returns)))
             self._moves = self._value is not None and value <= self._value
             self._start, self._returns, self._value = progress, [], value
-        return self.fraction

@@ -18,8 +18,11 @@ STEPS = np.linspace(0.0, 1.0, 201)
 
 def fractions(value_at: Callable[[float], float], n_episodes: int = 40, k: float = 16) -> np.ndarray:
     """The share of the objective throughout a training whose episodes all return ``value_at(progress)``."""
-    annealing = AdaptiveAnnealing()
-    return np.array([annealing.update([value_at(progress)] * n_episodes, progress, k, CVAR) for progress in STEPS])
+    annealing, shares = AdaptiveAnnealing(), []
+    for progress in STEPS:
+        annealing.update([value_at(progress)] * n_episodes, progress, k, CVAR)
+        shares.append(annealing.fraction)
+    return np.array(shares)
 
 
 def test_share_stays_while_the_objective_improves() -> None:
