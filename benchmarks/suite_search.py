@@ -1,13 +1,14 @@
 """
 Settings of the risk suite, by random search on the choosing half of its tasks.
 
-    python benchmarks/suite_search.py --trials 10    # trains; writes docs/data/suite_search.csv and benchmarks/suite_tuned.yml
+    python benchmarks/suite_search.py    # trains; writes docs/data/suite_search.csv and benchmarks/suite_tuned.yml
     python benchmarks/suite_search.py --report       # the same from the finished runs
 
 Every method has the same number of trials and the same space: trial i draws the same common settings for all, and a value of
-each of the method's own parameters. Trial 0 changes nothing. A trial trains on each task of the choosing half, with its whole
-budget and a tuning seed that no reported run has; its score is the mean over tasks of the normalised CVaR of the last policy,
-clipped to [-1, 1.5]. The best trial gives the changes that ``suite.py`` applies to all tasks, also to the held-out half.
+each of the method's own parameters. Trial 0 changes nothing. A trial trains on each task of the choosing half but RiskyHopper-v0,
+which takes as long as the others together, with its whole budget and a tuning seed that no reported run has; its score is the
+mean over tasks of the normalised CVaR of the last policy, clipped to [-1, 1.5]. The best trial gives the changes that
+``suite.py`` applies to all tasks, also to the held-out half.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from suite_run import is_done, score
 from sb3_ordergrad.common import files
 
 TUNING_SEEDS = (1000,)
+LEFT_OUT = ("RiskyHopper-v0",)
 # Of all methods; A2C, whose number of epochs is 1, leaves the last out
 COMMON: dict[str, Sequence[Any]] = {
     "lr_factor": (0.3, 1.0, 3.0),
@@ -66,7 +68,7 @@ def plan(methods: Sequence[str], n_trials: int) -> dict[tuple[str, int], list[Ru
     :param n_trials: of each
     :return: the runs of each trial
     """
-    tasks = [task for task in load_tasks().values() if task.half == "choosing"]
+    tasks = [task for task in load_tasks().values() if task.half == "choosing" and task.env_id not in LEFT_OUT]
     return {
         (method, trial): [
             make_run(task, method, seed, draw(method, trial), episodes=0, eval_episodes=0)
@@ -126,7 +128,7 @@ def write(planned: Mapping[tuple[str, int], Sequence[Run]], out: Path, data: Pat
 def main() -> int:
     """Train what is missing, then write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=10, help="number of trials of each method")
+    parser.add_argument("--trials", type=int, default=8, help="number of trials of each method")
     parser.add_argument("--methods", nargs="+", choices=list(OWN), default=list(OWN), help="methods (all)")
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (number of cores)")
