@@ -5,10 +5,10 @@ Settings of the risk suite, by random search on the choosing half of its tasks.
     python benchmarks/suite_search.py --report       # the same from the finished runs
 
 Every method has the same number of trials and the same space: trial i draws the same common settings for all, and a value of
-each of the method's own parameters. Trial 0 changes nothing. A trial trains on each task of the choosing half but RiskyHopper-v0,
-which takes as long as the others together, with its whole budget and a tuning seed that no reported run has; its score is the
-mean over tasks of the normalised CVaR of the last policy, clipped to [-1, 1.5]. The best trial gives the changes that
-``suite.py`` applies to all tasks, also to the held-out half.
+each of the method's own parameters; n successive trials have each of n values once. Trial 0 changes nothing. A trial trains on
+each task of the choosing half but RiskyHopper-v0, which takes as long as all others, with the whole budget and a tuning seed
+that no reported run has. Its score is the mean over tasks of the normalised CVaR of the last policy, clipped to [-1, 1.5]. The
+best trial gives the changes that ``suite.py`` applies to all tasks, also to the held-out half.
 """
 
 import argparse
@@ -55,11 +55,13 @@ def draw(method: str, trial: int) -> dict[str, Any]:
     """
     if trial == 0:
         return {}
-    rng = np.random.default_rng(trial)
-    changes = {name: values[rng.integers(len(values))] for name, values in COMMON.items()}
-    if method == "a2c":
-        del changes["n_epochs"]
-    return changes | {name: values[rng.integers(len(values))] for name, values in OWN[method].items()}
+    common = {name: values for name, values in COMMON.items() if (method, name) != ("a2c", "n_epochs")}
+    changes = {}
+    for name, values in {**common, **OWN[method]}.items():
+        # Successive blocks of trials have each value once
+        block, place = divmod(trial - 1, len(values))
+        changes[name] = values[np.random.default_rng([block, *name.encode()]).permutation(len(values))[place]]
+    return changes
 
 
 def plan(methods: Sequence[str], n_trials: int) -> dict[tuple[str, int], list[Run]]:
