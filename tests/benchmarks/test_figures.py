@@ -1,0 +1,71 @@
+"""The figures that the benchmarks draw: every number is in them, and the docs show them."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repository import BENCHMARKS, ROOT, load_script
+
+from sb3_ordergrad.evaluation import Interval
+
+pytest.importorskip("matplotlib")
+drawing = load_script(BENCHMARKS / "drawing.py")
+Draw = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
+    """Runs a benchmark's command and returns its figures by name, which are written as well."""
+    figures: dict[str, Any] = {}
+    save = drawing.save
+
+    def remember(figure: Any, path: Path) -> None:
+        save(figure, path)
+        assert path.read_bytes().startswith(b"\x89PNG")
+        figures[path.name] = figure
+
+    def command(script: str, *arguments: str) -> dict[str, Any]:
+        module = load_script(BENCHMARKS / script)
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        module.main()
+        return figures
+
+    monkeypatch.setattr(drawing, "save", remember)
+    return command
+
+
+def dots(ax: Any) -> list[tuple[float, float]]:
+    """The dots of the axes, without lines."""
+    return [point for line in ax.lines if line.get_linestyle() == "None" for point in line.get_xydata().tolist()]
+
+
+def test_dots_are_in_the_row_of_their_name(tmp_path: Path) -> None:
+    figure = drawing.new_figure(4, 3)
+    ax = figure.subplots()
+    drawing.plot_dots(ax, {"a": {"x": [1.0, 2.0], "y": [3.0]}, "b": {"y": [4.0]}}, {"y": Interval(3.5, 3.0, 4.0)})
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "y"]
+    assert [(value, round(row)) for value, row in dots(ax)] == [(1, 0), (2, 0), (3, 1), (4, 1)]
+    # methods side by side, and the first row at the top
+    assert len({row for _, row in dots(ax)}) == 3 and ax.get_ylim() == (1.5, -0.5)
+    assert ax.collections[0].get_segments()[0].tolist() == [[3, 1], [4, 1]]
+    drawing.move_legend(figure, "outside right center")
+    assert ax.get_legend() is None and [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_suite_trials(draw: Draw, tmp_path: Path) -> None:
+    figures = draw("suite_trials.py", "--figures", str(tmp_path))
+    choosing, held_out = figures["suite_trials.png"].axes
+    # two methods with two seeds each
+    assert len(dots(choosing)) == 4 * 6 and len(dots(held_out)) == 4 * 8
+    (ax,) = figures["suite_first_trials.png"].axes
+    assert len(dots(ax)) == 7 * 4
+
+
+def test_docs_show_every_figure() -> None:
+    """With a description, and with the command beside it if it is a benchmark's."""
+    pages = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]}
+    shown = {Path(name).name for text in pages.values() for name in re.findall(r"!\[[^\]]{10,}\]\(([^)\s]+)\)", text)}
+    assert {path.name for path in (ROOT / "docs" / "images").iterdir()} <= shown
