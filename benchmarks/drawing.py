@@ -38,20 +38,21 @@ def save(figure: "Figure", path: Path) -> None:
 def move_legend(figure: "Figure", loc: str) -> None:
     """Put the legend of the first axes outside of all axes, e.g. at ``"outside right center"``."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    columns = len(labels) if "upper" in loc else 1
+    columns = 1 if "center" in loc else len(labels)
     figure.legend(handles, labels, loc=loc, ncols=columns, frameon=False, fontsize="small")
     for ax in figure.axes:
         if (legend := ax.get_legend()) is not None:
             legend.remove()
 
 
-def plot_dots(ax: "Axes", dots: Dots, intervals: Mapping[str, Interval] | None = None) -> None:
+def plot_dots(ax: "Axes", dots: Dots, intervals: Mapping[str, Interval] | None = None, filled: bool = True) -> None:
     """
     Rows of dots, the first at the top. Each label has a colour and a shape.
 
     :param ax: the axes
     :param dots: by label and row, e.g. the seeds of a method on a task
     :param intervals: of a row, drawn in grey behind its dots
+    :param filled: the dots, which are circles in white otherwise
     """
     rows = list(dict.fromkeys(row for by_row in dots.values() for row in by_row))
     for row in range(0, len(rows), 2):
@@ -66,8 +67,10 @@ def plot_dots(ax: "Axes", dots: Dots, intervals: Mapping[str, Interval] | None =
         y = [rows.index(row) + offset for row, values in by_row.items() for _ in values]
         marker = MARKERS[index % len(MARKERS)]
         x = [value for values in by_row.values() for value in values]
-        style = {"color": line_style(index)["color"], "marker": marker, "markersize": 6, "markeredgecolor": "white"}
-        ax.plot(x, y, label=label, linestyle="none", markeredgewidth=0.6, **style)  # type: ignore[arg-type]
+        color = line_style(index)["color"]
+        face, edge = (color, "white") if filled else ("white", color)
+        style = {"markersize": 6, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": 0.6}
+        ax.plot(x, y, label=label, linestyle="none", marker=marker, **style)  # type: ignore[arg-type]
     ax.set_yticks(range(len(rows)), rows, fontsize="small")
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)

@@ -78,3 +78,19 @@ def test_probabilities_of_the_minibatch_are_those_of_the_rollout_in_the_first() 
             parameters.append(np.concatenate([value.ravel() for value in parameters_of(model).values()]))
     np.testing.assert_allclose(parameters[0], parameters[1], rtol=0, atol=1e-5)
     assert np.abs(parameters[2] - parameters[3]).max() > 1e-4
+
+
+def test_figure_has_a_dot_for_each_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of three seeds succeed on one task, none on the other."""
+    figures: list[Any] = []
+    monkeypatch.setattr(exploration.drawing, "save", lambda figure, path: figures.append(figure))
+    runs = [
+        exploration.Run(task, "PPO, lambda 0.8", seed, tmp_path) for seed in range(3) for task in ("DeepSea-8", "DeepSea-10")
+    ]
+    for run in runs:
+        success = run.task == "DeepSea-8" and run.seed != 1
+        exploration.files.write_json(run.path, {"plan": run.plan, "mode": 0.99 if success else -0.01})
+    exploration.draw(runs, tmp_path / "figure.png")
+    filled, empty = (line.get_xdata() for line in figures[0].axes[0].lines)
+    np.testing.assert_allclose(filled, [-0.35, 0])
+    np.testing.assert_allclose(empty, [0.35, 0.65, 1, 1.35])
