@@ -1,15 +1,19 @@
 """The figures that the benchmarks draw: every number is in them, and the docs show them."""
 
+import json
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from repository import BENCHMARKS, ROOT, load_script
 
-from sb3_ordergrad.evaluation import Interval
+from sb3_ordergrad.compare.spec import RunSpec
+from sb3_ordergrad.evaluation import Interval, ReturnDistribution
 
 pytest.importorskip("matplotlib")
 drawing = load_script(BENCHMARKS / "drawing.py")
@@ -37,7 +41,7 @@ def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
     return command
 
 
-def dots(ax: Any) -> list[tuple[float, float]]:
+def dots(ax: Any) -> list[list[float]]:
     """The dots of the axes, without lines."""
     return [point for line in ax.lines if line.get_linestyle() == "None" for point in line.get_xydata().tolist()]
 
@@ -62,6 +66,36 @@ def test_suite_trials(draw: Draw, tmp_path: Path) -> None:
     assert len(dots(choosing)) == 4 * 6 and len(dots(held_out)) == 4 * 8
     (ax,) = figures["suite_first_trials.png"].axes
     assert len(dots(ax)) == 7 * 4
+
+
+def archive(spec: RunSpec, settings: dict[str, Any], value: float) -> None:
+    """A run of the compare command as docs/data has it: without its policy. All of its returns are the same."""
+    spec.folder.mkdir(parents=True)
+    training = spec.training | {"settings": spec.settings | settings}
+    origin = {"commit": "c", "versions": {}, "machine": "m", "seconds_training": 1.0, "seconds_evaluation": 1.0}
+    (spec.folder / "done.json").write_text(json.dumps({"training": training, "evaluation": spec.evaluation} | origin))
+    n = spec.n_eval_episodes
+    ReturnDistribution(np.full(n, value), np.ones(n)).to_csv(spec.folder / "returns.csv")
+
+
+def test_archived_runs_and_defaults(draw: Draw, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    defaults = load_script(BENCHMARKS / "defaults.py")
+    env_id, labels = "FragilePoint-v0", ("PPO", "projected", "dense")
+    for row, label in enumerate(labels):
+        for spec in defaults.plan(env_id, label, Namespace(seeds=2, steps=None, out=tmp_path)):
+            # an archived run of OrderPPO names the lambda that was its default
+            archive(spec, {} if label == "PPO" else {"gae_lambda": 0.8}, 10.0 * row + spec.seed)
+    options = ["--env", env_id, "--variants", *labels, "--seeds", "2", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as end:
+        draw("defaults.py", "--report", *options, "--figures", str(tmp_path))
+    assert not end.value.code
+    assert "| dense | yes | 20.5 [20, 21] | 20.5 [20, 21] | 20.5 [20, 21] |" in capsys.readouterr().out
+    figures = draw("archived_runs.py", str(tmp_path / env_id), "--figure", str(tmp_path / "quantiles.png"))
+    (ax,) = figures[f"defaults_{env_id}.png"].axes
+    np.testing.assert_allclose(dots(ax), [[0, 0], [1, 0], [10, 1], [11, 1], [20, 2], [21, 2]])
+    (ax,) = figures["quantiles.png"].axes
+    assert [line.get_label() for line in ax.lines] == ["mean (PPO)", "cvar:0.25"]
+    np.testing.assert_allclose([line.get_ydata().mean() for line in ax.lines], [0.5, 15.5])
 
 
 def test_docs_show_every_figure() -> None:
