@@ -98,6 +98,33 @@ def test_archived_runs_and_defaults(draw: Draw, tmp_path: Path, capsys: pytest.C
     np.testing.assert_allclose([line.get_ydata().mean() for line in ax.lines], [0.5, 15.5])
 
 
+def test_coverage(draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_script(BENCHMARKS / "coverage_of_intervals.py"), "N_TRUTH", 40_000)
+    options = ["--repetitions", "20", "--episodes", "40", "--resamples", "99", "--methods", "percentile", "studentized"]
+    options += ["--distributions", "normal", "Poisson(5)", "--figure", str(tmp_path / "coverage.png")]
+    (ax,) = draw("coverage_of_intervals.py", *options)["coverage.png"].axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["normal", "Poisson(5)"]
+    assert len(dots(ax)) == 4 and all(50 < value <= 100 for value, _ in dots(ax))
+
+
+def test_optimal_stakes(draw: Draw, tmp_path: Path) -> None:
+    (ax,) = draw("betting_game.py", "--optimum", "--figure", str(tmp_path / "stake.png"))["stake.png"].axes
+    stakes = [dict(line.get_xydata().tolist()) for line in ax.lines]
+    # in the last round everything from 64, which leads to 128 or to the cap; above 128 nothing for CVaR
+    assert [share[64.0] for share in stakes] == [1, 1]
+    assert [share[128.0] for share in stakes] == [1, 0]
+
+
+def test_two_ways_through_the_maze(draw: Draw, tmp_path: Path) -> None:
+    options = ["--env", "GuardedMaze-v1", "--episodes", "40", "--figure", str(tmp_path / "maze.png")]
+    maze, quantiles = draw("random_policies.py", *options)["maze.png"].axes
+    short, long = (line.get_xydata() for line in maze.lines)
+    guarded = [[(round(row), round(column)) == (5, 1) for column, row in path] for path in (short, long)]
+    assert any(guarded[0]) and not any(guarded[1]) and short[0].tolist() == long[0].tolist()
+    assert [path[-1].round().tolist() for path in (short, long)] == [[2, 6], [2, 6]]
+    assert quantiles.lines[0].get_ydata()[0] < quantiles.lines[1].get_ydata()[0]
+
+
 def test_docs_show_every_figure() -> None:
     """With a description, and with the command beside it if it is a benchmark's."""
     pages = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]}
