@@ -45,7 +45,9 @@ def test_runs_resume_and_are_reported(command: Any, tmp_path: Path, capsys: pyte
     assert command() == 2
     page = tmp_path / "page.md"
     page.write_text(f"before\n{exploration.BEGIN}\nold\n{exploration.END}\nafter\n")
-    assert command("--report", str(page)) == 0
+    pytest.importorskip("matplotlib")
+    assert command("--report", str(page), "--figure", str(tmp_path / "figure.png")) == 0
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert text.count("| PPO, lambda 0.8 | ") == 6 and "in 8 of 8 runs" in text
