@@ -2,6 +2,7 @@
 The betting game solved exactly, and how near OrderPPO comes: mean and CVaR_0.25 of the return, seeds 0-4.
 
     python benchmarks/betting_game.py --optimum    # dynamic programming alone: seconds
+    python benchmarks/betting_game.py --optimum --figure docs/images/betting_stake.png
     python benchmarks/betting_game.py --n-jobs 2   # trains, and writes results/betting_game.md and .csv
 
 The purses that can be reached are finitely many, so the optimum and the trained policies are evaluated exactly: "sampled" is
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import drawing
 import gymnasium as gym
 import numpy as np
 import torch as th
@@ -29,6 +31,7 @@ from sb3_ordergrad.compare.report import finished_runs, provenance
 from sb3_ordergrad.compare.run_folder import RunFolder
 from sb3_ordergrad.compare.spec import RunSpec
 from sb3_ordergrad.envs.betting_game import N_SHARES, BettingGameEnv
+from sb3_ordergrad.evaluation.plots import finish, line_style
 
 ENV_ID = "BettingGame-v0"
 OBJECTIVES = ("mean", "cvar:0.25")
@@ -151,6 +154,19 @@ def sketch(game: Game, policy: list[np.ndarray]) -> str:
     return "\n".join(lines)
 
 
+def draw_optimum(game: Game, objectives: tuple[str, ...], path: Path) -> None:
+    """Draw the share of the purse that each optimal policy stakes in the last round."""
+    figure = drawing.new_figure(5.2, 2.8)
+    ax = figure.subplots()
+    for index, objective in enumerate(objectives):
+        stakes = optimum(game, objective)[-1] / N_SHARES
+        # Without a purse there is nothing to stake
+        ax.step(game.purses[-2][1:], stakes[1:], where="post", label=f"optimal for {objective}", **line_style(index))
+    ax.set(xlabel="purse before the last round", ylabel="share staked")
+    finish(ax)
+    drawing.save(figure, path)
+
+
 def print_optimum(game: Game, objectives: tuple[str, ...]) -> None:
     """All optima, each with the other figures of its policy, the policies, and others for comparison."""
     print(f"{sum(map(len, game.purses)):,} pairs of round and purse\n")
@@ -208,6 +224,7 @@ def main() -> None:
     parser.add_argument("--optimum", action="store_true", help="train nothing: the exact optima and their policies")
     parser.add_argument("--env", default=ENV_ID, help="with --optimum: the betting game to solve")
     parser.add_argument("--level", type=float, default=0.25, help="with --optimum: the level of CVaR")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="with --optimum: draw the stakes of the last round")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     parser.add_argument("--steps", type=int, help="steps of each run (default: those of orderppo.yml)")
     parser.add_argument("--n-jobs", type=int, default=2, help="runs at a time")
@@ -216,7 +233,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.optimum:
         env: Any = gym.make(args.env).unwrapped
-        print_optimum(build_game(env), ("mean", f"cvar:{args.level:g}"))
+        game, objectives = build_game(env), ("mean", f"cvar:{args.level:g}")
+        print_optimum(game, objectives)
+        if args.figure is not None:
+            draw_optimum(game, objectives, args.figure)
         return
     game = build_game()
     start = time.monotonic()

@@ -1,7 +1,8 @@
 """
 Coverage of the bootstrap intervals of evaluation statistics, by distribution of returns and method.
 
-    python benchmarks/coverage_of_intervals.py
+    python benchmarks/coverage_of_intervals.py    # two minutes of one core
+    python benchmarks/coverage_of_intervals.py --figure docs/images/coverage.png
     python benchmarks/coverage_of_intervals.py --statistic var:0.1 --repetitions 400
     python benchmarks/coverage_of_intervals.py --statistic max --k 8 --repetitions 400
     python benchmarks/coverage_of_intervals.py --distributions "5 % lose 500" --methods BCa --seeds 0 1 2 3 4
@@ -13,7 +14,10 @@ the interval lay above and below the true value (nominally 2.5 and 2.5 for 95 %)
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
+import drawing
 import numpy as np
 
 from sb3_ordergrad.evaluation import Interval, ReturnDistribution
@@ -65,11 +69,27 @@ def studentized(returns: np.ndarray, statistic: str, k: int | None, n_resamples:
     return Interval(value, float(value - high * error), float(value - low * error))
 
 
+class Coverage(NamedTuple):
+    """How often the interval lay above and below the true value, in percent, and its median width."""
+
+    above: float
+    below: float
+    width: float
+
+    @property
+    def covered(self) -> float:
+        """In percent."""
+        return 100 - self.above - self.below
+
+    def __str__(self) -> str:
+        return f"{self.covered:.1f} ({self.above:.1f}, {self.below:.1f}) {self.width:.3g}"
+
+
 def coverage(
     draw: Draw, method: str, statistic: str, k: int | None, n_episodes: int, repetitions: int, n_resamples: int, seed: int
-) -> str:
+) -> Coverage:
     """
-    :return: a cell of the table
+    :return: of the 95 % intervals of one method
     """
     truth_rng = np.random.default_rng(20260606)
     if k is None:
@@ -87,7 +107,20 @@ def coverage(
             intervals.append(distribution.interval(statistic, k, n_resamples=n_resamples, method=method, seed=repetition))
     _, low, high = np.array(intervals).T
     above, below = 100 * np.mean(low > truth), 100 * np.mean(high < truth)
-    return f"{100 - above - below:.1f} ({above:.1f}, {below:.1f}) {np.median(high - low):.3g}"
+    return Coverage(above, below, float(np.median(high - low)))
+
+
+def draw(cells: drawing.Dots, repetitions: int, path: Path) -> None:
+    """Draw the coverage of each method, over the 95 % sampling interval of a method that covers 95 % of the time."""
+    figure = drawing.new_figure(6.6, 0.9 + 0.5 * len(next(iter(cells.values()))))
+    ax = figure.subplots()
+    error = 196 * (0.95 * 0.05 / repetitions) ** 0.5
+    ax.axvspan(95 - error, 95 + error, color="0.8", zorder=0.5)
+    ax.axvline(95, color="0.4", linewidth=1, zorder=0.6)
+    drawing.plot_dots(ax, cells)
+    drawing.move_legend(figure, "outside upper right")
+    ax.set_xlabel("coverage of 95 % intervals, in percent")
+    drawing.save(figure, path)
 
 
 def main() -> None:
@@ -100,7 +133,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=1000, help="evaluations per cell")
     parser.add_argument("--resamples", type=int, default=999, help="bootstrap resamples")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one row per seed")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the coverage")
     args = parser.parse_args()
+    dots: dict[str, dict[str, list[float]]] = {method: {} for method in args.methods}
     sample_size = "" if args.k is None else f", k = {args.k}"
     print(f"{args.statistic}{sample_size}: {args.repetitions} times {args.episodes} episodes, {args.resamples} resamples\n")
     print(f"| returns | seed | {' | '.join(args.methods)} |")
@@ -120,7 +155,11 @@ def main() -> None:
                 )
                 for method in args.methods
             ]
-            print(f"| {name} | {seed} | {' | '.join(cells)} |", flush=True)
+            print(f"| {name} | {seed} | {' | '.join(map(str, cells))} |", flush=True)
+            for method, cell in zip(args.methods, cells, strict=True):
+                dots[method].setdefault(name, []).append(cell.covered)
+    if args.figure is not None:
+        draw(dots, args.repetitions, args.figure)
 
 
 if __name__ == "__main__":

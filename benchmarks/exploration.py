@@ -4,6 +4,7 @@ Exploration in discrete actions: RePPO with several k beside PPO, with and witho
     python benchmarks/exploration.py                                # all runs, about an hour of one core
     python benchmarks/exploration.py --tasks DeepSea-10 --methods "RePPO, k = 2" --seeds 2
     python benchmarks/exploration.py --report docs/algorithms/reppo.md    # no training, writes the tables into the page
+    python benchmarks/exploration.py --report docs/algorithms/reppo.md --figure docs/images/exploration.png    # draws as well
 
 Finished runs are kept: the same command continues after an interruption and adds new runs. Each run uses one thread.
 
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import drawing
 import gymnasium as gym
 import numpy as np
 import pages
@@ -209,12 +211,44 @@ def interval(values: Sequence[float]) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def tables(runs: Sequence[Run]) -> list[str]:
-    """The three measures in Markdown, one table for each family of tasks, and the cells that have fewer seeds."""
+def succeeds(result: dict[str, Any], task: Task) -> bool:
+    """Whether the most probable actions return at least half of the best return."""
+    return result["mode"] >= task.best / 2
+
+
+def by_cell(runs: Sequence[Run]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The results of the finished runs by method and task."""
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
         if (result := run.result()) is not None:
             results.setdefault((run.method, run.task), []).append(result)
+    return results
+
+
+def draw(runs: Sequence[Run], path: Path) -> None:
+    """Draw one dot for each seed of a method on a task, filled if it succeeds; the filled ones first."""
+    results = by_cell(runs)
+    methods, tasks = (list(dict.fromkeys(key[i] for key in results)) for i in (0, 1))
+    figure = drawing.new_figure(6.6, 0.8 + 0.24 * len(methods))
+    ax = figure.subplots()
+    for filled, label in ((True, "succeeds"), (False, "fails")):
+        dots: dict[str, list[float]] = {method: [] for method in methods}
+        for (method, task), cell in results.items():
+            ranked = sorted((succeeds(result, TASKS[task]) for result in cell), reverse=True)
+            places = np.linspace(-0.35, 0.35, len(cell)) + tasks.index(task)
+            dots[method] += [place for place, success in zip(places, ranked, strict=True) if success == filled]
+        drawing.plot_dots(ax, {label: dots}, filled=filled)
+    ax.set_xticks(range(len(tasks)), [task.replace("-", "\n") for task in tasks], fontsize="small")
+    ax.xaxis.tick_top()
+    ax.tick_params(axis="x", length=0)
+    ax.spines[:].set_visible(False)
+    drawing.move_legend(figure, "outside lower right")
+    drawing.save(figure, path)
+
+
+def tables(runs: Sequence[Run]) -> list[str]:
+    """The three measures in Markdown, one table for each family of tasks, and the cells that have fewer seeds."""
+    results = by_cell(runs)
     methods, tasks = (list(dict.fromkeys(key[i] for key in results)) for i in (0, 1))
     families = [
         [task for task in tasks if task.startswith(name)] for name in dict.fromkeys(task.split("-")[0] for task in tasks)
@@ -223,7 +257,7 @@ def tables(runs: Sequence[Run]) -> list[str]:
     fewer = [f"{method} on {task} {len(seeds)}" for (method, task), seeds in results.items() if len(seeds) < most]
     measures: dict[str, Callable[[dict[str, Any], Task], float]] = {
         "Success: the most probable actions return at least half of the best return": lambda result, task: float(
-            result["mode"] >= task.best / 2
+            succeeds(result, task)
         ),
         "Return of sampled actions, as a share of the best return": lambda result, task: result["sampled"] / task.best,
         "Seeds that met an episode with half of the best return in training": lambda result, task: float(
@@ -273,6 +307,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=N_SEEDS, help="number of seeds")
     parser.add_argument("--n-jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--report", type=Path, metavar="PAGE", help="train nothing, write the tables into this page")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the seeds that succeed")
     parser.add_argument("--out", type=Path, default=Path("results/exploration"), help="folder of the results")
     args = parser.parse_args()
     # Seeds in the outer loop, so that an interrupted table has all methods for the seeds that are finished
@@ -286,6 +321,8 @@ def main() -> None:
     print(text)
     if args.report is not None:
         pages.write_between(args.report, BEGIN, END, text)
+    if args.figure is not None:
+        draw(runs, args.figure)
 
 
 if __name__ == "__main__":

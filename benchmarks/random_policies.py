@@ -3,6 +3,7 @@ Return distributions of simple policies on the environments, as the tables of do
 
     python benchmarks/random_policies.py --episodes 1000
     python benchmarks/random_policies.py --episodes 1000 --env SparseReacher-v0
+    python benchmarks/random_policies.py --episodes 1000 --env GuardedMaze-v1 --figure docs/images/maze.png
 
 Uniform random actions everywhere; no torque on the robots and no engine of the lander; the same stake in every round of the
 betting game; no trade, no new server, an option held to its end; scripted walks along the short (guarded) and the long way of
@@ -12,13 +13,19 @@ the Guarded Maze, which show roughly what a mean-optimal and a risk-averse agent
 import argparse
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import drawing
 import gymnasium as gym
 import numpy as np
 
-import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
-from sb3_ordergrad.evaluation import cvar
+from sb3_ordergrad.envs import guarded_maze
+from sb3_ordergrad.evaluation import cvar, plot_return_distributions
+from sb3_ordergrad.evaluation.plots import line_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Policy = Callable[[gym.Env], Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -118,6 +125,57 @@ def rollout_returns(env: gym.Env, policy: Policy, n_episodes: int, seed: int) ->
     return returns, n_steps
 
 
+def positions(policy: Policy, seed: int) -> np.ndarray:
+    """
+    :param policy: a walk through the Guarded Maze
+    :param seed: of the episode
+    :return: the positions (row, column) of one episode, ``(steps + 1, 2)``
+    """
+    env = gym.make("GuardedMaze-v1")
+    maze: Any = env.unwrapped
+    env.reset(seed=seed)
+    path, done = [(maze.x, maze.y)], False
+    while not done:
+        _, _, terminated, truncated, _ = env.step(policy(env))
+        path.append((maze.x, maze.y))
+        done = terminated or truncated
+    return np.array(path)
+
+
+def draw_map(ax: "Axes", walks: dict[str, Policy], seed: int) -> None:
+    """The Guarded Maze, rows downwards, with one episode of each walk from the same start."""
+    from matplotlib.patches import Rectangle
+
+    last = guarded_maze.SIZE - 1
+    border = {(row, column) for row in range(last + 1) for column in range(last + 1) if {row, column} & {0, last}}
+    for row, column in border | set(guarded_maze.INNER_WALLS):
+        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color="0.45"))
+    for (row, column), hatch in ((guarded_maze.GUARD, "////"), (guarded_maze.GOAL, "....")):
+        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="0.92", edgecolor="0.6", hatch=hatch))
+    # The walls beside the two cells
+    text = {"ha": "center", "va": "center", "color": "white", "fontsize": "x-small"}
+    ax.annotate("guard", (0, guarded_maze.GUARD[0]), **text)
+    ax.annotate("goal", (guarded_maze.GOAL[1], last), **text)
+    width = guarded_maze.START_HIGH - guarded_maze.START_LOW
+    corner = (guarded_maze.START_LOW, guarded_maze.START_LOW)
+    ax.add_patch(Rectangle(corner, width, width, fill=False, linestyle="--", edgecolor="0.45"))
+    ax.annotate("start", (guarded_maze.START_HIGH - 0.1, guarded_maze.START_LOW + 0.35), ha="right", fontsize="x-small")
+    for index, (name, policy) in enumerate(walks.items()):
+        path = positions(policy, seed)
+        ax.plot(path[:, 1], path[:, 0], marker=drawing.MARKERS[index], markersize=3, label=name, **line_style(index))
+    ax.set(xlim=(-0.5, last + 0.5), ylim=(last + 0.5, -0.5), xlabel="column", ylabel="row", aspect="equal")
+
+
+def draw_maze(walks: dict[str, Policy], n_episodes: int, seed: int, path: Path) -> None:
+    """Draw the map of the Guarded Maze and the quantile functions of the walks."""
+    returns = {name: [rollout_returns(gym.make("GuardedMaze-v1"), walk, n_episodes, seed)[0]] for name, walk in walks.items()}
+    figure = drawing.new_figure(6.6, 3.3)
+    axes = figure.subplots(1, 2)
+    draw_map(axes[0], walks, seed)
+    plot_return_distributions(returns, 0.05, axes[1])
+    drawing.save(figure, path)
+
+
 def maze_speed(n_steps: int = 200_000) -> float:
     """
     :param n_steps: number of timed steps
@@ -151,7 +209,10 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", choices=list(policies), default=list(policies), help="environments (all)")
     parser.add_argument("--episodes", type=int, default=1000, help="per environment and policy")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the two ways through the Guarded Maze")
     args = parser.parse_args()
+    if args.figure is not None:
+        draw_maze({name: walks[name] for name in ("short way", "long way")}, args.episodes, args.seed, args.figure)
 
     quantile_heads = " | ".join(f"q{level:g}" for level in QUANTILES)
     print(f"| environment | policy | mean | CVaR_0.1 | CVaR_0.05 | {quantile_heads} | mean length |")

@@ -2,6 +2,7 @@
 The policy gradient of OrderPPO against the exact one, on an MDP small enough to enumerate.
 
     python examples/unbiasedness.py
+    python examples/unbiasedness.py --figure docs/images/unbiasedness.png
 
 OrderPPO collects the rollouts: policy, recorder, ranking, pseudo-rewards and advantages are those of its training, with gamma
 = lambda = 1 and a learning rate of zero. Each rollout gives one estimate of the gradient of J in the logits of the policy,
@@ -13,15 +14,18 @@ against the gradient of the mean in place of that of CVaR.
 
 import argparse
 import itertools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import torch as th
+from _common import save_picture
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ordergrad import OrderPPO
+from sb3_ordergrad.evaluation.plots import finish, line_style
 from sb3_ordergrad.lstatistics import ObjectiveLike, exact_lstatistic
 
 OBJECTIVES = ("mean", "cvar:0.25", "max", "median", "mean - 0.5*gini")
@@ -197,13 +201,44 @@ def z_scores(estimates: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.n
     return mean, error, (mean - exact) / error
 
 
+def draw(exact: dict[str, np.ndarray], estimates: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """
+    :param exact: gradient by objective, shape (N_STATES,)
+    :param estimates: mean and standard error by objective and credit, shape (N_STATES,) each
+    :param path: of the picture
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.6, 3.4), layout="constrained")
+    axes = figure.subplots(1, N_STATES, sharey=True)
+    rows = np.arange(len(exact))
+    for state, ax in enumerate(axes):
+        ax.vlines([gradient[state] for gradient in exact.values()], rows - 0.4, rows + 0.4, color="0.7", lw=3, label="exact")
+        for index, (credit, marker) in enumerate(zip(CREDITS, "os^", strict=True)):
+            mean, error = np.array([estimates[objective, credit] for objective in exact])[:, :, state].T
+            style = {"color": line_style(index)["color"], "fmt": marker, "markersize": 3.5, "label": credit}
+            ax.errorbar(mean, rows + 0.25 * (index - 1), xerr=2 * error, linewidth=1, **style)
+        ax.set_title(f"state {state}", fontsize="medium")
+        ax.locator_params(axis="x", nbins=4)
+        finish(ax)
+        ax.get_legend().remove()
+    axes[0].set_yticks(rows, list(exact))
+    axes[0].invert_yaxis()
+    figure.supxlabel("gradient of the objective in the logit of the state", fontsize="medium")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize="small")
+    save_picture(figure, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rollouts", type=int, default=500, help="gradient estimates for each objective and credit")
     parser.add_argument("--episodes", type=int, default=64, help="episodes of a rollout, N")
     parser.add_argument("--k", type=float, default=8, help="sample size, K")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the estimates with two standard errors")
     args = parser.parse_args()
+    gradients: dict[str, np.ndarray] = {}
+    drawn: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
     n_trajectories = len(enumerate_trajectories().returns)
     print(f"{args.rollouts} rollouts of N = {args.episodes} episodes, K = {args.k:g}, {n_trajectories} trajectories;")
     print("for the logit in each of the three states: exact gradient; mean estimate, its standard error (z-score)\n")
@@ -216,12 +251,16 @@ def main() -> None:
             value, exact = exact_gradient(model, objective, args.k)
             if number == 0:
                 print(f"| {objective} | exact | {value:.3f} | {' | '.join(f'{g:+.4f}' for g in exact)} |")
-            cells = [f"{m:+.4f} +- {e:.4f} ({z:+.1f})" for m, e, z in zip(*z_scores(estimates, exact), strict=True)]
+            mean, error, scores = z_scores(estimates, exact)
+            gradients[objective], drawn[objective, credit] = exact, (mean, error)
+            cells = [f"{m:+.4f} +- {e:.4f} ({z:+.1f})" for m, e, z in zip(mean, error, scores, strict=True)]
             print(f"| {objective} | {credit} | | {' | '.join(cells)} |", flush=True)
             if objective == "cvar:0.25" and credit != "projected":
                 scores = z_scores(estimates, exact_gradient(model, "mean", args.k)[1])[2]
                 cells = [f"({z:+.1f})" for z in scores]
                 print(f"| {objective} against the gradient of the mean | {credit} | | {' | '.join(cells)} |", flush=True)
+    if args.figure is not None:
+        draw(gradients, drawn, args.figure)
 
 
 if __name__ == "__main__":

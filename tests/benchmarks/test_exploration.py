@@ -45,7 +45,9 @@ def test_runs_resume_and_are_reported(command: Any, tmp_path: Path, capsys: pyte
     assert command() == 2
     page = tmp_path / "page.md"
     page.write_text(f"before\n{exploration.BEGIN}\nold\n{exploration.END}\nafter\n")
-    assert command("--report", str(page)) == 0
+    pytest.importorskip("matplotlib")
+    assert command("--report", str(page), "--figure", str(tmp_path / "figure.png")) == 0
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert text.count("| PPO, lambda 0.8 | ") == 6 and "in 8 of 8 runs" in text
@@ -78,3 +80,19 @@ def test_probabilities_of_the_minibatch_are_those_of_the_rollout_in_the_first() 
             parameters.append(np.concatenate([value.ravel() for value in parameters_of(model).values()]))
     np.testing.assert_allclose(parameters[0], parameters[1], rtol=0, atol=1e-5)
     assert np.abs(parameters[2] - parameters[3]).max() > 1e-4
+
+
+def test_figure_has_a_dot_for_each_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of three seeds succeed on one task, none on the other."""
+    figures: list[Any] = []
+    monkeypatch.setattr(exploration.drawing, "save", lambda figure, path: figures.append(figure))
+    runs = [
+        exploration.Run(task, "PPO, lambda 0.8", seed, tmp_path) for seed in range(3) for task in ("DeepSea-8", "DeepSea-10")
+    ]
+    for run in runs:
+        success = run.task == "DeepSea-8" and run.seed != 1
+        exploration.files.write_json(run.path, {"plan": run.plan, "mode": 0.99 if success else -0.01})
+    exploration.draw(runs, tmp_path / "figure.png")
+    filled, empty = (line.get_xdata() for line in figures[0].axes[0].lines)
+    np.testing.assert_allclose(filled, [-0.35, 0])
+    np.testing.assert_allclose(empty, [0.35, 0.65, 1, 1.35])

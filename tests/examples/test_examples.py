@@ -118,6 +118,22 @@ def test_treasure_walk() -> None:
     np.testing.assert_allclose(found, [0.80, 0.008], rtol=0.01)
 
 
+def test_figures_of_the_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = load("parameter_figures")
+    # in the tail: more with a larger k
+    in_tail = [example.weights(k)[: round(example.LEVEL * example.GROUP_SIZE)].mean() * example.LEVEL for k in (4, 16, 80)]
+    np.testing.assert_allclose(in_tail, [0.19, 0.58, 0.87], atol=0.005)
+    assert example.weights(80).mean() == pytest.approx(1)
+    progress, values, shares = example.shares()
+    rises = np.diff(shares) > 0
+    # one comparison after the objective has stopped to improve, and not during the wait
+    assert not rises[progress[1:] < 0.3].any() and not rises[(progress[1:] > 0.4) & (progress[1:] < 0.6)].any()
+    assert 0.2 < shares[progress == 0.6][0] < shares[-1] == 1 and values[0] < values[-1]
+    monkeypatch.setattr(sys, "argv", ["parameter_figures.py", "--out", str(tmp_path)])
+    example.main()
+    assert is_figure(tmp_path / "sample_size.png") and is_figure(tmp_path / "annealing.png")
+
+
 def test_docs_show_every_example() -> None:
     page = (ROOT / "docs" / "experiments" / "examples.md").read_text(encoding="utf-8")
     images = set(re.findall(r"!\[[^\]]+\]\(../images/([^)]+)\)", page))

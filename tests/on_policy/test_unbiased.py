@@ -1,7 +1,9 @@
 """The gradient that OrderPPO follows is that of its objective: examples/unbiasedness.py, at a smaller sample size."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,9 +58,18 @@ def test_average_estimate_is_the_exact_gradient(example: ModuleType, objective: 
         assert np.abs(example.z_scores(estimates, example.exact_gradient(model, "mean", 8)[1])[2]).max() > 6
 
 
-def test_prints_the_table(example: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["unbiasedness.py", "--rollouts", "3", "--episodes", "16"])
+def test_prints_the_table_and_draws_it(
+    example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    figures: list[Any] = []
+    monkeypatch.setattr(example, "save_picture", lambda figure, path: figures.append(figure))
+    picture = str(tmp_path / "figure.png")
+    monkeypatch.setattr(sys, "argv", ["unbiasedness.py", "--rollouts", "3", "--episodes", "16", "--figure", picture])
     example.main()
+    # of each state: the exact gradients, and for each credit the error bars of all objectives
+    for ax in figures[0].axes:
+        assert [len(lines.get_segments()) for lines in ax.collections] == [len(OBJECTIVES)] * (1 + len(CREDITS))
     lines = capsys.readouterr().out.splitlines()
     assert all(any(line.startswith(f"| {objective} | dense |") for line in lines) for objective in OBJECTIVES)
     assert sum("against the gradient of the mean" in line for line in lines) == 2
