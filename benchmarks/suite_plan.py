@@ -147,13 +147,15 @@ NO_OPTIMUM = (
 )
 CERTAIN = (("certain", True),)
 PPO, SAC, ORDER_PPO = "stable_baselines3:PPO", "stable_baselines3:SAC", "sb3_ordergrad:OrderPPO"
+A2C, ORDER_A2C = "stable_baselines3:A2C", "sb3_ordergrad:OrderA2C"
 
 METHODS = {
     "orderppo": Method("OrderPPO", ORDER_PPO, order_settings),
     "ppo": Method("PPO", PPO, nothing),
     # The control: what of the difference is not the objective
     "ppo-order": Method("PPO, OrderPPO's settings", PPO, lambda task: {"gae_lambda": ORDER_LAMBDA}, tuned_as="orderppo"),
-    "a2c": Method("A2C", "stable_baselines3:A2C", nothing),
+    "ordera2c": Method("OrderA2C", ORDER_A2C, order_settings),
+    "a2c": Method("A2C", A2C, nothing),
     "return-capping": Method("Return Capping", "rivals.return_capping:ReturnCapping", at_level),
     "cvar-ppo": Method("CVaR-PPO", "rivals.cvar_ppo:CVaRPPO", at_level),
     "cdf-ppo": Method("CDF-PPO", "rivals.cdf_ppo:CDFPPO", nothing),
@@ -249,7 +251,7 @@ def make_run(task: Task, name: str, seed: int, changes: dict[str, Any] | None = 
             # What PPO does not know
             changes = {key: value for key, value in changes.items() if key not in ("anneal", "anneal_from", "credit")}
     settings = dict(task.settings)
-    if method.path.startswith(("stable_baselines3:A2C", SAC, "sb3_contrib")):
+    if method.path.startswith((A2C, ORDER_A2C, SAC, "sb3_contrib")):
         settings = {key: settings[key] for key in ENVIRONMENT if key in settings}
     if name in OFF_POLICY or method.path == SAC:
         # SB3's settings: one environment, raw rewards

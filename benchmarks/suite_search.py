@@ -28,7 +28,7 @@ from sb3_ordergrad.common import files
 
 TUNING_SEEDS = (1000,)
 LEFT_OUT = ("RiskyHopper-v0",)
-# Of all methods; A2C, whose number of epochs is 1, leaves the last out
+# Of all methods; A2C and OrderA2C have no n_epochs
 COMMON: dict[str, Sequence[Any]] = {
     "lr_factor": (0.3, 1.0, 3.0),
     "gae_lambda": (0.8, 0.9, 0.95, 0.98, 1.0),
@@ -38,6 +38,7 @@ COMMON: dict[str, Sequence[Any]] = {
 OWN: dict[str, dict[str, Sequence[Any]]] = {
     "orderppo": {"anneal": (None, 0.0, 0.8), "credit": ("projected", "dense")},
     "ppo": {},
+    "ordera2c": {"anneal": (None, 0.0, 0.8), "credit": ("projected", "dense")},
     "a2c": {},
     "return-capping": {"floor": (None, 0.0, 0.25, 0.5, 0.75), "tau": (0.05, 0.2, 0.5)},
     "cvar-ppo": {},
@@ -55,7 +56,7 @@ def draw(method: str, trial: int) -> dict[str, Any]:
     """
     if trial == 0:
         return {}
-    common = {name: values for name, values in COMMON.items() if (method, name) != ("a2c", "n_epochs")}
+    common = {name: values for name, values in COMMON.items() if not (method.endswith("a2c") and name == "n_epochs")}
     changes = {}
     for name, values in {**common, **OWN[method]}.items():
         # Successive blocks of trials have each value once

@@ -31,7 +31,7 @@ MUST_CHOOSE = {
 def tiny_run(method: str, env_id: str = "AmericanPut-v0", **other: Any) -> Any:
     """A run of seconds."""
     task = TASKS[env_id]
-    changes = {"n_envs": 4, "n_steps": 20, "batch_size": 80} if method not in ("a2c", "sac", "sac-certain") else {}
+    changes = {"n_envs": 4, "n_steps": 20, "batch_size": 80} if method not in ("a2c", "ordera2c", "sac", "sac-certain") else {}
     small = {"steps": 400, "episodes": 20, "eval_episodes": 10}
     return plan_module.make_run(task, method, 0, changes, **small | other)
 
@@ -133,7 +133,7 @@ def test_winner_has_the_best_mean_score() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["orderppo", "return-capping", "a2c"])
+@pytest.mark.parametrize("method", ["orderppo", "return-capping", "a2c", "ordera2c"])
 def test_run(method: str, tmp_path: Path) -> None:
     run = tiny_run(method)
     load_script(BENCHMARKS / "suite_run.py").execute(run, tmp_path)
