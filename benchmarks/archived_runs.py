@@ -1,8 +1,8 @@
 """
-Finished runs whose policies were not kept, as in docs/data/runs.tar.xz, and the quantile functions of their returns.
+Finished runs whose policies were not kept, as in docs/data/*.tar.xz, and the quantile functions of their returns.
 
-    tar -xJf docs/data/runs.tar.xz -C results
-    python benchmarks/archived_runs.py results/FragileHalfCheetah-v0-a2c --figure docs/images/a2c_distribution.png
+    tar -xJf docs/data/ordera2c_runs_2026_11.tar.xz -C results
+    python benchmarks/archived_runs.py results/FragileHalfCheetah-v0-a2c-adaptive --figure docs/images/a2c_distribution.png
 """
 
 import argparse
