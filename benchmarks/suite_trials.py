@@ -12,6 +12,7 @@ averaged over tasks and seeds, clipped to [-1, 1.5] as in ``suite_search.py``.
 
 import argparse
 import csv
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,11 +26,18 @@ from suite_plan import ALL, FOLDER, Run, Task, load_tasks, make_run
 from suite_run import is_done, score
 
 from sb3_ordergrad.common import files
+from sb3_ordergrad.common.groups import default_k
+from sb3_ordergrad.lstatistics import parse_objective
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Changes of OrderPPO's defaults; LEVEL is that of the task
+# One episode in the tail of each sample in place of four, and groups of the default size
+ONE_IN_TAIL: dict[str, Any] = {
+    "k": lambda task: math.ceil(1 / task.level),
+    "group_size": lambda task: 2 * default_k(parse_objective(f"cvar:{task.level}")),
+}
+# Changes of OrderPPO's defaults; functions are those of the task
 CHOICES: dict[str, dict[str, Any]] = {
     "default": {},
     "no annealing": {"anneal": 0.0},
@@ -40,6 +48,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "lambda 0.8": {"gae_lambda": 0.8},
     "lambda 0.95": {"gae_lambda": 0.95},
     "k 16, group of 32": {"k": 16, "group_size": 32},
+    "k 1 / level": ONE_IN_TAIL,
+    "k 1 / level, no annealing": {**ONE_IN_TAIL, "anneal": 0.0},
     "dense credit": {"credit": "dense"},
     "PPO": {},
 }
@@ -58,10 +68,7 @@ def make_trial(task: Task, choice: str, seed: int) -> Run:
     :param seed: of the training
     :return: its run
     """
-    changes = {
-        key: value.replace("LEVEL", f"{task.level:g}") if isinstance(value, str) else value
-        for key, value in CHOICES[choice].items()
-    }
+    changes = {key: value(task) if callable(value) else value for key, value in CHOICES[choice].items()}
     return make_run(task, "ppo" if choice == "PPO" else "orderppo", seed, changes, episodes=0, eval_episodes=0)
 
 
