@@ -131,7 +131,7 @@ def write(planned: Mapping[tuple[str, int], Sequence[Run]], out: Path, data: Pat
 def main() -> int:
     """Train what is missing, then write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=8, help="number of trials of each method")
+    parser.add_argument("--trials", type=int, default=7, help="number of trials of each method")
     parser.add_argument("--methods", nargs="+", choices=list(OWN), default=list(OWN), help="methods (all)")
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (number of cores)")
