@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # label -> row -> the dots of the row
 Dots = Mapping[str, Mapping[str, Sequence[float]]]
 
@@ -69,9 +69,21 @@ def plot_dots(ax: "Axes", dots: Dots, intervals: Mapping[str, Interval] | None =
         x = [value for values in by_row.values() for value in values]
         color = line_style(index)["color"]
         face, edge = (color, "white") if filled else ("white", color)
-        style = {"markersize": 6, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": 0.6}
+        style = {
+            "markersize": 9 if marker == "*" else 6,
+            "markerfacecolor": face,
+            "markeredgecolor": edge,
+            "markeredgewidth": 0.6,
+        }
         ax.plot(x, y, label=label, linestyle="none", marker=marker, **style)  # type: ignore[arg-type]
     ax.set_yticks(range(len(rows)), rows, fontsize="small")
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     finish(ax)
+
+
+def plot_scores(ax: "Axes", scores: Dots) -> None:
+    """Rows of normalised scores, with lines at the random policy (0) and the reference (1)."""
+    for level in (0, 1):
+        ax.axvline(level, color="0.4", linestyle=":", linewidth=1)
+    plot_dots(ax, scores)

@@ -2,7 +2,7 @@
 Settings of the risk suite, by random search on the choosing half of its tasks.
 
     python benchmarks/suite_search.py    # trains; writes docs/data/suite_search.csv and benchmarks/suite_tuned.yml
-    python benchmarks/suite_search.py --report       # the same from the finished runs
+    python benchmarks/suite_search.py --report --figure docs/images/suite_search.png    # the same from the finished runs
 
 Every method has the same number of trials and the same space: trial i draws the same common settings for all, and a value of
 each of the method's own parameters; n successive trials have each of n values once. Trial 0 changes nothing. A trial trains on
@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import drawing
 import numpy as np
 import yaml  # type: ignore[import-untyped]
 from suite import run_all
-from suite_plan import FOLDER, Run, load_tasks, make_run
+from suite_plan import ALL, FOLDER, Run, load_tasks, make_run
 from suite_run import is_done, score
 
 from sb3_ordergrad.common import files
@@ -109,8 +110,36 @@ def winners(trials: Mapping[tuple[str, int], Mapping[str, float]]) -> dict[str, 
     return best
 
 
-def write(planned: Mapping[tuple[str, int], Sequence[Run]], out: Path, data: Path = DATA, folder: Path = FOLDER) -> None:
-    """Write all trials as CSV and, if none is missing, the winners as YAML."""
+def summary(trials: Mapping[tuple[str, int], Mapping[str, float]], best: Mapping[str, int], tasks: Sequence[str]) -> str:
+    """Markdown table: mean score of the first and of each method's best trial, and the latter's on each task."""
+    names = [env_id.rpartition("-v")[0] for env_id in tasks]
+    lines = [f"| | first | best | {' | '.join(names)} |", f"|---|---:|---:|{'---:|' * len(tasks)}"]
+    for method, trial in best.items():
+        scores = [trials[method, trial][env_id] for env_id in tasks]
+        numbers = [np.mean([*trials[method, 0].values()]), np.mean(scores), *scores]
+        lines.append(f"| {ALL[method].label} | {' | '.join(f'{number:.2f}' for number in numbers)} |")
+    return "\n".join(lines)
+
+
+def draw_winners(trials: Mapping[tuple[str, int], Mapping[str, float]], best: Mapping[str, int], path: Path) -> None:
+    """The scores of each method's best trial on each task."""
+    figure = drawing.new_figure(6.6, 3.6)
+    ax = figure.subplots()
+    dots = {ALL[name].label: {env_id: [x] for env_id, x in trials[name, best[name]].items()} for name in OWN if name in best}
+    drawing.plot_scores(ax, dots)
+    drawing.move_legend(figure, "outside right center")
+    ax.set_xlabel("normalised CVaR of one seed (0: random policy, 1: reference)")
+    drawing.save(figure, path)
+
+
+def write(
+    planned: Mapping[tuple[str, int], Sequence[Run]],
+    out: Path,
+    figure: Path | None = None,
+    data: Path = DATA,
+    folder: Path = FOLDER,
+) -> None:
+    """Write all trials as CSV and, if none is missing, the winners as YAML; draw the winners if there is a figure."""
     found = {key: scores(runs, out) for key, runs in planned.items()}
     done = {key: by_task for key, by_task in found.items() if by_task is not None}
     best = winners(done)
@@ -121,7 +150,9 @@ def write(planned: Mapping[tuple[str, int], Sequence[Run]], out: Path, data: Pat
         for (method, trial), by_task in sorted(done.items())
     ]
     files.write_csv(data, ["method", "trial", "changes", "score", "chosen", *tasks], rows)
-    print(f"{len(done)} of {len(planned)} trials are finished; winners: {best}")
+    print(f"{len(done)} of {len(planned)} trials are finished\n{summary(done, best, tasks) if best else ''}")
+    if figure is not None:
+        draw_winners(done, best, figure)
     if len(done) == len(planned):
         text = "# Written by benchmarks/suite_search.py: the changes of the best trial of each method\n"
         chosen = {method: draw(method, trial) for method, trial in sorted(best.items())}
@@ -134,6 +165,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=7, help="number of trials of each method")
     parser.add_argument("--methods", nargs="+", choices=list(OWN), default=list(OWN), help="methods (all)")
     parser.add_argument("--report", action="store_true", help="train nothing")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the best trials")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (number of cores)")
     parser.add_argument("--out", type=Path, default=Path("results/suite_search"), help="folder of the results")
     args = parser.parse_args()
@@ -141,7 +173,7 @@ def main() -> int:
     failures = [] if args.report else run_all([run for runs in planned.values() for run in runs], args.out, args.n_jobs)
     for failure in failures:
         print(f"This run failed: {failure}", file=sys.stderr)
-    write(planned, args.out)
+    write(planned, args.out, args.figure)
     return int(bool(failures))
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import drawing
 import numpy as np
 from suite import run_all
-from suite_plan import ALL, FOLDER, Run, Task, load_tasks, make_run
+from suite_plan import FOLDER, Run, Task, load_tasks, make_run
 from suite_run import is_done, score
 
 from sb3_ordergrad.common import files
@@ -30,7 +30,7 @@ from sb3_ordergrad.common.groups import default_k
 from sb3_ordergrad.lstatistics import parse_objective
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 # One episode in the tail of each sample in place of four, and groups of the default size
 ONE_IN_TAIL: dict[str, Any] = {
@@ -56,9 +56,6 @@ CHOICES: dict[str, dict[str, Any]] = {
 SEEDS = (1000, 1001)
 DATA = FOLDER.parent / "docs" / "data"
 HALVES = ("choosing", "held-out")
-# One trial of every method on the tasks whose settings were kept
-FIRST_TRIALS = "suite_trials_2026_11.csv"
-FIRST_TASKS = ("GuardedMaze-v1", "BettingGame-v0", "StochasticCliffWalking-v0", "FragileHalfCheetah-v0")
 
 
 def make_trial(task: Task, choice: str, seed: int) -> Run:
@@ -99,40 +96,21 @@ def read_scores(name: str, column: str, labels: Mapping[str, str]) -> dict[str, 
     return scores
 
 
-def draw_scores(ax: "Axes", scores: drawing.Dots) -> None:
-    """Dots between the random policy and the reference."""
-    for level in (0, 1):
-        ax.axvline(level, color="0.4", linestyle=":", linewidth=1)
-    drawing.plot_dots(ax, scores)
-
-
 def draw(folder: Path) -> None:
     """
-    Draw OrderPPO and PPO on all tasks, and the first trial of every method.
+    Draw OrderPPO and PPO on all tasks.
 
-    :param folder: of the figures
+    :param folder: of the figure
     """
     figure = drawing.new_figure(6.6, 4.8)
     sizes = [sum(task.half == half for task in load_tasks().values()) for half in HALVES]
     axes = figure.subplots(2, 1, sharex=True, height_ratios=sizes)
     for ax, half in zip(axes, HALVES, strict=True):
-        draw_scores(ax, read_scores(f"suite_trials_{half}.csv", "choice", {"default": "OrderPPO", "PPO": "PPO"}))
+        drawing.plot_scores(ax, read_scores(f"suite_trials_{half}.csv", "choice", {"default": "OrderPPO", "PPO": "PPO"}))
         ax.set_title(f"{half} half", fontsize="medium", loc="left")
     drawing.move_legend(figure, "outside upper right")
     axes[1].set_xlabel("normalised CVaR of a seed (0: random policy, 1: reference)")
     drawing.save(figure, folder / "suite_trials.png")
-
-    # Of the seed that the other methods have
-    today = read_scores("suite_trials_choosing.csv", "choice", {"default": "OrderPPO", "PPO": "PPO"})
-    others = {name: ALL[name].label for name in ("a2c", "return-capping", "cvar-ppo", "cdf-ppo", "mean-gini")}
-    every = {label: {task: seeds[:1] for task, seeds in by_task.items()} for label, by_task in today.items()}
-    every |= read_scores(FIRST_TRIALS, "method", others)
-    figure = drawing.new_figure(6.6, 3.2)
-    ax = figure.subplots()
-    draw_scores(ax, {label: {task: by_task[task] for task in FIRST_TASKS} for label, by_task in every.items()})
-    drawing.move_legend(figure, "outside right center")
-    ax.set_xlabel("normalised CVaR of one seed (0: random policy, 1: reference)")
-    drawing.save(figure, folder / "suite_first_trials.png")
 
 
 def main() -> int:
@@ -142,7 +120,7 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="tuning seeds (1000 1001)")
     parser.add_argument("--half", choices=HALVES, default="choosing", help="of the suite (choosing)")
     parser.add_argument("--report", action="store_true", help="train nothing")
-    parser.add_argument("--figures", type=Path, metavar="FOLDER", help="only draw the figures of docs/data, into this folder")
+    parser.add_argument("--figures", type=Path, metavar="FOLDER", help="only draw the figure of docs/data, into this folder")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (number of cores)")
     parser.add_argument("--out", type=Path, default=Path("results/suite_search"), help="folder of the results")
     args = parser.parse_args()

@@ -64,8 +64,19 @@ def test_suite_trials(draw: Draw, tmp_path: Path) -> None:
     choosing, held_out = figures["suite_trials.png"].axes
     # two methods with two seeds each
     assert len(dots(choosing)) == 4 * 6 and len(dots(held_out)) == 4 * 8
-    (ax,) = figures["suite_first_trials.png"].axes
-    assert len(dots(ax)) == 7 * 4
+
+
+def test_best_trials_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = load_script(BENCHMARKS / "suite_search.py")
+    figures = []
+    monkeypatch.setattr(drawing, "save", lambda figure, path: figures.append(figure))
+    trials = {("ppo", 0): {"x": 0.1, "y": 0.2}, ("ppo", 1): {"x": 0.3, "y": 0.4}, ("a2c", 0): {"x": 0.5, "y": 0.6}}
+    search.draw_winners(trials, {"a2c": 0, "ppo": 1}, tmp_path / "x.png")
+    table = search.summary(trials, {"a2c": 0, "ppo": 1}, ["x", "y"]).splitlines()
+    assert table[2:] == ["| A2C | 0.55 | 0.55 | 0.50 | 0.60 |", "| PPO | 0.15 | 0.35 | 0.30 | 0.40 |"]
+    (ax,) = figures[0].axes
+    assert sorted(value for value, _ in dots(ax)) == [0.3, 0.4, 0.5, 0.6]
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["PPO", "A2C"]
 
 
 def archive(spec: RunSpec, settings: dict[str, Any], value: float) -> None:
