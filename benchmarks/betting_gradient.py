@@ -24,6 +24,7 @@ from sb3_ordergrad.lstatistics import Objective, exact_advantages
 from sb3_ordergrad.lstatistics.objectives import interpolate_objective
 
 LEVEL = 0.25
+TAIL = f"cvar:{LEVEL}"
 THRESHOLDS = (0, 10, 20, 40, 60, 80, 100, 110, 120, 140, 160)
 N_STEPS = 300
 STEP_SIZES = (0.5, 2.0)
@@ -43,21 +44,21 @@ class Ascent(NamedTuple):
 
 def constant(k: int) -> Ascent:
     """CVaR with one sample size."""
-    return Ascent(f"cvar:{LEVEL}, k = {k}", lambda progress: k, lambda progress: f"cvar:{LEVEL}")
+    return Ascent(f"{TAIL}, k = {k}", lambda progress: k, lambda progress: TAIL)
 
 
 def between(start: str, k: int) -> Ascent:
     """From another objective to CVaR in the first 0.8 of the ascent."""
     return Ascent(
-        f"from {start} to cvar:{LEVEL}, k = {k}",
+        f"from {start} to {TAIL}, k = {k}",
         lambda progress: k,
-        lambda progress: interpolate_objective(start, f"cvar:{LEVEL}", min(1.0, progress / 0.8)),
+        lambda progress: interpolate_objective(start, TAIL, min(1.0, progress / 0.8)),
     )
 
 
 ASCENTS = (
     *map(constant, (100, 40, 16, 8, 4)),
-    Ascent("cvar:0.25, k = 4, then 16, then 100", lambda p: 4 if p < 0.4 else 16 if p < 0.7 else 100, lambda p: "cvar:0.25"),
+    Ascent(f"{TAIL}, k = 4, then 16, then 100", lambda p: 4 if p < 0.4 else 16 if p < 0.7 else 100, lambda p: TAIL),
     between("mean", 16),
     between("mean", 100),
     between("cvar:0.5", 100),
@@ -75,17 +76,17 @@ def thresholds(game: Game) -> list[tuple[float, float, float, float]]:
     return rows
 
 
-def ascend(game: Game, ascent: Ascent, step_size: float, n_steps: int = N_STEPS) -> float:
+def ascend(game: Game, ascent: Ascent, step_size: float, n_steps: int = N_STEPS) -> np.ndarray:
     """
     :param game: the tree
     :param ascent: what is ascended
     :param step_size: in logits per standard deviation
     :param n_steps: number of steps
-    :return: CVaR of the last policy
+    :return: probability of each return under the last policy, shape (n_6,)
     """
     logits = [np.zeros(won.shape) for won in game.won]
+    policy = [np.exp(log_softmax(logit, axis=0)) for logit in logits]
     for step in range(n_steps):
-        policy = [np.exp(log_softmax(logit, axis=0)) for logit in logits]
         chances = distribution(game, policy)
         k, objective = ascent.k(step / n_steps), ascent.objective(step / n_steps)
         values = exact_advantages(th.from_numpy(game.returns), th.from_numpy(chances), k, objective).numpy()
@@ -94,8 +95,8 @@ def ascend(game: Game, ascent: Ascent, step_size: float, n_steps: int = N_STEPS)
             q_values = game.win_probability * values[game.won[t]] + (1.0 - game.win_probability) * values[game.lost[t]]
             values = (policy[t] * q_values).sum(axis=0)
             logits[t] += step_size * (q_values - values)
-    chances = distribution(game, [np.exp(log_softmax(logit, axis=0)) for logit in logits])
-    return cvar(game.returns, chances, LEVEL)
+        policy = [np.exp(log_softmax(logit, axis=0)) for logit in logits]
+    return distribution(game, policy)
 
 
 def main() -> None:
@@ -106,7 +107,7 @@ def main() -> None:
         print("| {:.0f} | {:.1f} | {:.2f} | {:.1f} |".format(*row))
     print(f"\n| objective | {' | '.join(f'step size {size}' for size in STEP_SIZES)} |\n|---|{'---:|' * len(STEP_SIZES)}")
     for ascent in ASCENTS:
-        values = [ascend(game, ascent, size) for size in STEP_SIZES]
+        values = [cvar(game.returns, ascend(game, ascent, size), LEVEL) for size in STEP_SIZES]
         print(f"| {ascent.text} | {' | '.join(f'{value:.1f}' for value in values)} |", flush=True)
 
 

@@ -110,7 +110,7 @@ def coverage(
     return Coverage(above, below, float(np.median(high - low)))
 
 
-def draw(cells: drawing.Dots, repetitions: int, path: Path) -> None:
+def draw_coverage(cells: drawing.Dots, repetitions: int, path: Path) -> None:
     """Draw the coverage of each method, over the 95 % sampling interval of a method that covers 95 % of the time."""
     figure = drawing.new_figure(6.6, 0.9 + 0.5 * len(next(iter(cells.values()))))
     ax = figure.subplots()
@@ -159,7 +159,7 @@ def main() -> None:
             for method, cell in zip(args.methods, cells, strict=True):
                 dots[method].setdefault(name, []).append(cell.covered)
     if args.figure is not None:
-        draw(dots, args.repetitions, args.figure)
+        draw_coverage(dots, args.repetitions, args.figure)
 
 
 if __name__ == "__main__":

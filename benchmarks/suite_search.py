@@ -1,7 +1,7 @@
 """
 Settings of the risk suite, by random search on the choosing half of its tasks.
 
-    python benchmarks/suite_search.py    # trains; writes docs/data/suite_search.csv and benchmarks/suite_tuned.yml
+    python benchmarks/suite_search.py    # trains; then writes docs/data/suite_search.csv and benchmarks/suite_tuned.yml
     python benchmarks/suite_search.py --report --figure docs/images/suite_search.png    # the same from the finished runs
 
 Every method has the same number of trials and the same space: trial i draws the same common settings for all, and a value of
@@ -125,7 +125,7 @@ def draw_winners(trials: Mapping[tuple[str, int], Mapping[str, float]], best: Ma
     """The scores of each method's best trial on each task."""
     figure = drawing.new_figure(6.6, 3.6)
     ax = figure.subplots()
-    dots = {ALL[name].label: {env_id: [x] for env_id, x in trials[name, best[name]].items()} for name in OWN if name in best}
+    dots = {ALL[name].label: {env_id: [x] for env_id, x in trials[name, trial].items()} for name, trial in best.items()}
     drawing.plot_scores(ax, dots)
     drawing.move_legend(figure, "outside right center")
     ax.set_xlabel("normalised CVaR of one seed (0: random policy, 1: reference)")
@@ -139,24 +139,26 @@ def write(
     data: Path = DATA,
     folder: Path = FOLDER,
 ) -> None:
-    """Write all trials as CSV and, if none is missing, the winners as YAML; draw the winners if there is a figure."""
+    """If no trial is missing, write all as CSV and the best as YAML, print the best, and draw them if there is a figure."""
     found = {key: scores(runs, out) for key, runs in planned.items()}
     done = {key: by_task for key, by_task in found.items() if by_task is not None}
+    print(f"{len(done)} of {len(planned)} trials are finished")
+    if len(done) < len(planned):
+        return
     best = winners(done)
     tasks = [run.env_id for run in next(iter(planned.values()))][:: len(TUNING_SEEDS)]
+    print(summary(done, best, tasks))
     rows = [
         [method, trial, draw(method, trial), f"{np.mean([*by_task.values()]):.4f}", int(best[method] == trial)]
         + [f"{by_task[env_id]:.4f}" for env_id in tasks]
         for (method, trial), by_task in sorted(done.items())
     ]
     files.write_csv(data, ["method", "trial", "changes", "score", "chosen", *tasks], rows)
-    print(f"{len(done)} of {len(planned)} trials are finished\n{summary(done, best, tasks) if best else ''}")
+    text = "# Written by benchmarks/suite_search.py: the changes of the best trial of each method\n"
+    chosen = {method: draw(method, trial) for method, trial in sorted(best.items())}
+    files.write_text(folder / "suite_tuned.yml", text + yaml.safe_dump(chosen))
     if figure is not None:
         draw_winners(done, best, figure)
-    if len(done) == len(planned):
-        text = "# Written by benchmarks/suite_search.py: the changes of the best trial of each method\n"
-        chosen = {method: draw(method, trial) for method, trial in sorted(best.items())}
-        files.write_text(folder / "suite_tuned.yml", text + yaml.safe_dump(chosen))
 
 
 def main() -> int:
@@ -173,7 +175,8 @@ def main() -> int:
     failures = [] if args.report else run_all([run for runs in planned.values() for run in runs], args.out, args.n_jobs)
     for failure in failures:
         print(f"This run failed: {failure}", file=sys.stderr)
-    write(planned, args.out, args.figure)
+    # Also of the methods that were left out now
+    write(plan(list(OWN), args.trials), args.out, args.figure)
     return int(bool(failures))
 
 

@@ -4,7 +4,7 @@ Choices of OrderPPO, one at a time, on the choosing half of the risk suite and o
     python benchmarks/suite_trials.py                # trains what is missing; writes docs/data/suite_trials_choosing.csv
     python benchmarks/suite_trials.py --choices default "no annealing" --seeds 1000
     python benchmarks/suite_trials.py --choices default PPO --half held-out    # only to report, not to choose
-    python benchmarks/suite_trials.py --figures docs/images    # trains nothing, draws what is in docs/data
+    python benchmarks/suite_trials.py --figure docs/images/suite_trials.png    # trains nothing, draws what is in docs/data
 
 prints, for each task, the CVaR of the last policy (400 episodes, sampled actions) of each seed, and the normalised CVaR
 averaged over tasks and seeds, clipped to [-1, 1.5] as in ``suite_search.py``.
@@ -15,9 +15,9 @@ import csv
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import drawing
 import numpy as np
@@ -28,9 +28,6 @@ from suite_run import is_done, score
 from sb3_ordergrad.common import files
 from sb3_ordergrad.common.groups import default_k
 from sb3_ordergrad.lstatistics import parse_objective
-
-if TYPE_CHECKING:
-    pass
 
 # One episode in the tail of each sample in place of four, and groups of the default size
 ONE_IN_TAIL: dict[str, Any] = {
@@ -56,6 +53,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 SEEDS = (1000, 1001)
 DATA = FOLDER.parent / "docs" / "data"
 HALVES = ("choosing", "held-out")
+COLUMNS = ("choice", "task", "seed", "mean", "cvar", "normalised", "commit")
 
 
 def make_trial(task: Task, choice: str, seed: int) -> Run:
@@ -81,36 +79,36 @@ def table(half: str, choices: Sequence[str], rows: Sequence[Sequence[Any]]) -> s
     return "\n".join(lines)
 
 
-def read_scores(name: str, column: str, labels: Mapping[str, str]) -> dict[str, dict[str, list[float]]]:
-    """
-    :param name: of a file of docs/data
-    :param column: that names the choice or the method
-    :param labels: those to read, with their labels in figures
-    :return: normalised CVaR of each seed by label and task
-    """
-    scores: dict[str, dict[str, list[float]]] = {label: {} for label in labels.values()}
-    with (DATA / name).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row[column] in labels:
-                scores[labels[row[column]]].setdefault(row["task"], []).append(float(row["normalised"]))
-    return scores
+def read(half: str) -> list[list[str]]:
+    """The rows of one half in docs/data."""
+    path = DATA / f"suite_trials_{half}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
 
 
-def draw(folder: Path) -> None:
-    """
-    Draw OrderPPO and PPO on all tasks.
+def scores(half: str) -> dict[str, dict[str, list[float]]]:
+    """Normalised CVaR of each seed of OrderPPO's defaults and PPO, by label and task, from docs/data."""
+    labels = {"default": "OrderPPO", "PPO": "PPO"}
+    by_label: dict[str, dict[str, list[float]]] = {label: {} for label in labels.values()}
+    for choice, env_id, _, _, _, normalised, _ in read(half):
+        if choice in labels:
+            by_label[labels[choice]].setdefault(env_id, []).append(float(normalised))
+    return by_label
 
-    :param folder: of the figure
-    """
+
+def draw(path: Path) -> None:
+    """Draw OrderPPO and PPO on all tasks."""
     figure = drawing.new_figure(6.6, 4.8)
     sizes = [sum(task.half == half for task in load_tasks().values()) for half in HALVES]
     axes = figure.subplots(2, 1, sharex=True, height_ratios=sizes)
     for ax, half in zip(axes, HALVES, strict=True):
-        drawing.plot_scores(ax, read_scores(f"suite_trials_{half}.csv", "choice", {"default": "OrderPPO", "PPO": "PPO"}))
+        drawing.plot_scores(ax, scores(half))
         ax.set_title(f"{half} half", fontsize="medium", loc="left")
     drawing.move_legend(figure, "outside upper right")
     axes[1].set_xlabel("normalised CVaR of a seed (0: random policy, 1: reference)")
-    drawing.save(figure, folder / "suite_trials.png")
+    drawing.save(figure, path)
 
 
 def main() -> int:
@@ -120,12 +118,12 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="tuning seeds (1000 1001)")
     parser.add_argument("--half", choices=HALVES, default="choosing", help="of the suite (choosing)")
     parser.add_argument("--report", action="store_true", help="train nothing")
-    parser.add_argument("--figures", type=Path, metavar="FOLDER", help="only draw the figure of docs/data, into this folder")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="train nothing, draw what is in docs/data")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (number of cores)")
     parser.add_argument("--out", type=Path, default=Path("results/suite_search"), help="folder of the results")
     args = parser.parse_args()
-    if args.figures is not None:
-        draw(args.figures)
+    if args.figure is not None:
+        draw(args.figure)
         return 0
     planned = {
         (choice, task.env_id, seed): make_trial(task, choice, seed)
@@ -140,10 +138,10 @@ def main() -> int:
         if is_done(run, args.out):
             returns, value, normalised = score(run, args.out)
             commit = files.read_json(run.folder(args.out) / "record.json")["commit"]  # type: ignore[index]
-            rows.append([choice, env_id, seed, f"{returns.mean():.4g}", f"{value:.4g}", f"{normalised:.4f}", commit])
-    files.write_csv(
-        DATA / f"suite_trials_{args.half}.csv", ["choice", "task", "seed", "mean", "cvar", "normalised", "commit"], rows
-    )
+            rows.append([choice, env_id, str(seed), f"{returns.mean():.4g}", f"{value:.4g}", f"{normalised:.4f}", commit])
+    # Those of other choices and seeds stay
+    merged = {tuple(row[:3]): row for row in [*read(args.half), *rows]}
+    files.write_csv(DATA / f"suite_trials_{args.half}.csv", COLUMNS, list(merged.values()))
     print(table(args.half, args.choices, rows))
     for failure in failures:
         print(f"This run failed: {failure}", file=sys.stderr)

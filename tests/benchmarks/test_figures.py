@@ -60,7 +60,7 @@ def test_dots_are_in_the_row_of_their_name(tmp_path: Path) -> None:
 
 
 def test_suite_trials(draw: Draw, tmp_path: Path) -> None:
-    figures = draw("suite_trials.py", "--figures", str(tmp_path))
+    figures = draw("suite_trials.py", "--figure", str(tmp_path / "suite_trials.png"))
     choosing, held_out = figures["suite_trials.png"].axes
     # two methods with two seeds each
     assert len(dots(choosing)) == 4 * 6 and len(dots(held_out)) == 4 * 8
@@ -76,7 +76,7 @@ def test_best_trials_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert table[2:] == ["| A2C | 0.55 | 0.55 | 0.50 | 0.60 |", "| PPO | 0.15 | 0.35 | 0.30 | 0.40 |"]
     (ax,) = figures[0].axes
     assert sorted(value for value, _ in dots(ax)) == [0.3, 0.4, 0.5, 0.6]
-    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["PPO", "A2C"]
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["A2C", "PPO"]
 
 
 def archive(spec: RunSpec, settings: dict[str, Any], value: float) -> None:

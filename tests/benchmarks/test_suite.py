@@ -1,6 +1,7 @@
 """The risk suite: its plan, a tiny run of each kind of method, resuming, the report and the search."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from sb3_ordergrad.compare.settings import check_settings, load_class
 
 suite = load_script(BENCHMARKS / "suite.py")
 search = load_script(BENCHMARKS / "suite_search.py")
+trials_module = load_script(BENCHMARKS / "suite_trials.py")
 references: ModuleType = load_script(BENCHMARKS / "references.py")
 plan_module = load_script(BENCHMARKS / "suite_plan.py")
 report = load_script(BENCHMARKS / "suite_report.py")
@@ -118,6 +120,33 @@ def test_search_draws_the_same_for_all_methods() -> None:
         for run in runs:
             check_settings(run.settings, load_class(run.path))
             assert (run.settings["n_epochs"] == TASKS[run.env_id].settings["n_epochs"]) or trial > 0, method
+
+
+def test_search_writes_nothing_before_all_trials_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = search.plan(["ppo", "a2c"], 1)
+    by_task = {run.env_id: 0.5 for run in planned["ppo", 0]}
+    finished = {"ppo"}
+    monkeypatch.setattr(search, "scores", lambda runs, out: by_task if runs[0].method in finished else None)
+    search.write(planned, tmp_path, data=tmp_path / "trials.csv", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    finished.add("a2c")
+    search.write(planned, tmp_path, data=tmp_path / "trials.csv", folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["suite_tuned.yml", "trials.csv"]
+
+
+def test_trials_keep_the_rows_of_other_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials_module, "DATA", tmp_path)
+    path = tmp_path / "suite_trials_choosing.csv"
+    path.write_text((ROOT / "docs" / "data" / path.name).read_text())
+    before = trials_module.read("choosing")
+    monkeypatch.setattr(trials_module, "is_done", lambda run, out: run.seed == 1000)
+    monkeypatch.setattr(trials_module, "score", lambda run, out: (np.ones(3), 1.0, 0.5))
+    monkeypatch.setattr(trials_module.files, "read_json", lambda path: {"commit": "c"})
+    monkeypatch.setattr(sys, "argv", ["suite_trials.py", "--choices", "lambda 0.8", "--report"])
+    assert trials_module.main() == 0
+    after = trials_module.read("choosing")
+    assert after[: len(before)] == before != [] and len(after) == len(before) + len(MUST_CHOOSE)
+    assert trials_module.main() == 0 and trials_module.read("choosing") == after
 
 
 def test_search_has_each_value_once_in_successive_trials() -> None:
