@@ -4,12 +4,12 @@ import math
 from itertools import pairwise
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from sb3_ordergrad.envs.finite_model import FiniteModel
-from sb3_ordergrad.envs.parameter_checks import check_number, check_positive, check_probability, check_render_mode
+from sb3_ordergrad.envs.parameter_checks import check_number, check_positive, check_probability
+from sb3_ordergrad.envs.rendering import BLUE, GREEN, RenderedEnv, draw_bars
 
 N_ROUNDS = 6
 # Action a stakes a / 8 of the purse
@@ -17,7 +17,7 @@ N_SHARES = 8
 ACTIONS = np.arange(N_SHARES + 1)
 
 
-class BettingGameEnv(gym.Env[np.ndarray, int]):
+class BettingGameEnv(RenderedEnv[int]):
     """
     Bet a share of the purse in each of six rounds; a bet is won with a probability far above one half.
 
@@ -58,16 +58,15 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         end_early: bool = False,
         render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         check_positive("start", start, example=16.0)
         check_probability("win_probability", win_probability)
         check_number("cap", cap, minimum=start, example=16.0 * start)
-        check_render_mode(render_mode)
         self.start = start
         self.win_probability = win_probability
         self.cap = cap
         self.crop_stake = crop_stake
         self.end_early = end_early
-        self.render_mode = render_mode
         low, high = self.observation(0.0, 0), self.observation(cap, N_ROUNDS)
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Discrete(N_SHARES + 1)  # type: ignore[assignment]
@@ -154,11 +153,6 @@ class BettingGameEnv(gym.Env[np.ndarray, int]):
         doublings = math.log2((1.0 + purse) / (1.0 + self.start))
         return np.array([doublings, 2.0 * n_rounds_played / N_ROUNDS - 1.0], dtype=np.float32)
 
-    def render(self) -> np.ndarray | None:
-        """Draw the rounds left (blue, above) and the purse (green, below) as horizontal bars, ``(64, 256, 3)`` uint8."""
-        if self.render_mode is None:
-            return None
-        image = np.full((64, 256, 3), 255, dtype=np.uint8)
-        image[:32, : round(256 * (1.0 - self.n_rounds_played / N_ROUNDS))] = (50, 90, 220)
-        image[32:, : round(256 * self.purse / self.cap)] = (60, 180, 75)
-        return image
+    def _image(self) -> np.ndarray:
+        """Rounds left (blue) and purse (green)."""
+        return draw_bars([(1.0 - self.n_rounds_played / N_ROUNDS, BLUE), (self.purse / self.cap, GREEN)])

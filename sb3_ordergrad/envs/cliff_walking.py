@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from sb3_ordergrad.envs.finite_model import FiniteModel
 from sb3_ordergrad.envs.parameter_checks import check_probability
+from sb3_ordergrad.envs.rendering import BLUE, GREEN, RED, RenderedEnv, draw_cells
 
 WIDTH, HEIGHT = 8, 4
 START, GOAL = (0, 0), (WIDTH - 1, 0)
@@ -18,7 +18,7 @@ CLIFF_REWARD = -1.0
 N_STEPS = 50
 
 
-class StochasticCliffWalkingEnv(gym.Env[np.ndarray, int]):
+class StochasticCliffWalkingEnv(RenderedEnv[int]):
     """
     Cliff walking of static spectral risk measures (Moghimi and Ku 2025, https://arxiv.org/abs/2501.02087), as in its public
     code (https://github.com/MehrdadMoghimi/QRSRM).
@@ -33,10 +33,12 @@ class StochasticCliffWalkingEnv(gym.Env[np.ndarray, int]):
     carries ``is_success``.
 
     :param random_probability: chance that a move is random, in [0, 1]
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if the probability is outside its range, or an action is not in 0..3
     """
 
-    def __init__(self, random_probability: float = 0.5) -> None:
+    def __init__(self, random_probability: float = 0.5, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
         check_probability("random_probability", random_probability)
         self.random_probability = random_probability
         self.observation_space = spaces.Box(0.0, 1.0, shape=(WIDTH + HEIGHT,), dtype=np.float32)
@@ -67,6 +69,12 @@ class StochasticCliffWalkingEnv(gym.Env[np.ndarray, int]):
         observation = np.zeros(WIDTH + HEIGHT, dtype=np.float32)
         observation[self.x] = observation[WIDTH + self.y] = 1.0
         return observation
+
+    def _image(self) -> np.ndarray:
+        """The cliff red, the goal green, the agent blue; y = 0 is the bottom row."""
+        bottom = HEIGHT - 1
+        cliff = {(bottom, x): RED for x in range(1, WIDTH)}
+        return draw_cells(HEIGHT, WIDTH, {**cliff, (bottom, GOAL[0]): GREEN, (bottom - self.y, self.x): BLUE})
 
     def model(self) -> FiniteModel:
         """:return: the task as tables, exactly; state ``x * 4 + y``, and one outcome for each direction of the move"""

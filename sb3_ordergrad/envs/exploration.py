@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from sb3_ordergrad.envs.parameter_checks import check_number
+from sb3_ordergrad.envs.rendering import BLUE, GREEN, RenderedEnv, draw_cells
 
 
-class DeepSeaEnv(gym.Env[np.ndarray, int]):
+class DeepSeaEnv(RenderedEnv[int]):
     """
     DeepSea of bsuite (Osband et al. 2020, https://arxiv.org/abs/1908.03568), deterministic.
 
@@ -24,12 +24,12 @@ class DeepSeaEnv(gym.Env[np.ndarray, int]):
 
     :param size: number of rows and columns, an integer of at least 1
     :param mapping_seed: seed of the mapping of actions; ``None`` makes action 1 go right in every cell
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if the size is out of its range, or an action is not 0 or 1
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
-
-    def __init__(self, size: int = 10, mapping_seed: int | None = 0) -> None:
+    def __init__(self, size: int = 10, mapping_seed: int | None = 0, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
         _check_size(size, smallest=1)
         self.size = size
         self.right_action = np.ones((size, size), dtype=np.int64)
@@ -60,8 +60,13 @@ class DeepSeaEnv(gym.Env[np.ndarray, int]):
             observation[self.row * self.size + self.column] = 1.0
         return observation
 
+    def _image(self) -> np.ndarray:
+        """The goal green, the agent blue, until the last step."""
+        last = self.size - 1
+        return draw_cells(self.size, self.size, {(last, last): GREEN, (min(self.row, last), self.column): BLUE})
 
-class RiverSwimEnv(gym.Env[np.ndarray, int]):
+
+class RiverSwimEnv(RenderedEnv[int]):
     """
     RiverSwim (Strehl and Littman 2008, https://doi.org/10.1016/j.jcss.2007.08.009): a small reward nearby distracts from a
     large one upstream. The constants are those of Osband et al. 2013 (https://arxiv.org/abs/1306.0940).
@@ -75,12 +80,12 @@ class RiverSwimEnv(gym.Env[np.ndarray, int]):
 
     :param size: number of cells, an integer of at least 2
     :param left_reward: reward at the left end, a finite number of at least 0
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if a parameter is out of its range, or an action is not 0 or 1
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
-
-    def __init__(self, size: int = 6, left_reward: float = 0.005) -> None:
+    def __init__(self, size: int = 6, left_reward: float = 0.005, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
         _check_size(size, smallest=2)
         check_number("left_reward", left_reward, minimum=0.0, example=0.005)
         self.size, self.left_reward = size, left_reward
@@ -115,6 +120,10 @@ class RiverSwimEnv(gym.Env[np.ndarray, int]):
         observation = np.zeros(self.size, dtype=np.float32)
         observation[self.cell] = 1.0
         return observation
+
+    def _image(self) -> np.ndarray:
+        """The rewarded ends green, the swimmer blue."""
+        return draw_cells(1, self.size, {(0, 0): GREEN, (0, self.size - 1): GREEN, (0, self.cell): BLUE})
 
 
 def _check_size(size: int, smallest: int) -> None:

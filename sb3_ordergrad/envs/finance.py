@@ -3,12 +3,12 @@
 import math
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from sb3_ordergrad.envs.finite_model import FiniteModel, normal_transitions
 from sb3_ordergrad.envs.parameter_checks import check_number, check_positive
+from sb3_ordergrad.envs.rendering import BLUE, GREEN, RED, RenderedEnv, draw_bars
 
 # Both tasks last one unit of time
 N_STEPS = 10
@@ -19,7 +19,7 @@ TRADE_UNIT = 0.2
 MAX_UNITS = N_STEPS * (N_TRADES // 2)
 
 
-class MeanReversionTradingEnv(gym.Env[np.ndarray, int]):
+class MeanReversionTradingEnv(RenderedEnv[int]):
     """
     Trading of static spectral risk measures (Moghimi and Ku 2025, https://arxiv.org/abs/2501.02087), with the constants of its
     public code (https://github.com/MehrdadMoghimi/QRSRM).
@@ -37,6 +37,7 @@ class MeanReversionTradingEnv(gym.Env[np.ndarray, int]):
     :param level: mean and first value of the price, finite
     :param trade_cost: factor on the square of a trade, at least 0
     :param inventory_penalty: factor on the square of the final inventory, at least 0
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..20
     """
 
@@ -47,7 +48,9 @@ class MeanReversionTradingEnv(gym.Env[np.ndarray, int]):
         level: float = 1.0,
         trade_cost: float = 0.005,
         inventory_penalty: float = 0.5,
+        render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         check_positive("reversion", reversion, example=2.0)
         check_positive("volatility", volatility, example=1.0)
         check_number("level", level, example=1.0)
@@ -97,6 +100,12 @@ class MeanReversionTradingEnv(gym.Env[np.ndarray, int]):
     def _observation(self) -> np.ndarray:
         return np.array([self.price, TRADE_UNIT * self.n_units, self.n_steps], dtype=np.float32)
 
+    def _image(self) -> np.ndarray:
+        """Time left (blue), price (green) and inventory (red); the middle is the mean price, and 0."""
+        price = 0.5 + (self.price - self.level) / (8.0 * self._stationary_std)
+        inventory = 0.5 + TRADE_UNIT * self.n_units / 8.0
+        return draw_bars([(1.0 - self.n_steps / N_STEPS, BLUE), (price, GREEN), (inventory, RED)])
+
     def model(self, n_prices: int = 41, width: float = 4.0) -> FiniteModel:
         """
         The task with its price on a grid. The inventory is exact.
@@ -131,7 +140,7 @@ class MeanReversionTradingEnv(gym.Env[np.ndarray, int]):
         )
 
 
-class AmericanPutEnv(gym.Env[np.ndarray, int]):
+class AmericanPutEnv(RenderedEnv[int]):
     """
     Exercise of an American put, of static spectral risk measures (Moghimi and Ku 2025, https://arxiv.org/abs/2501.02087), with
     the constants of its public code (https://github.com/MehrdadMoghimi/QRSRM).
@@ -146,10 +155,14 @@ class AmericanPutEnv(gym.Env[np.ndarray, int]):
     :param drift: of the price; the source's is negative, so waiting gains on average but may lose
     :param volatility: of the price, above 0
     :param strike: price at which the option sells, at least 0
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if a parameter is outside its range, or an action is not 0 or 1
     """
 
-    def __init__(self, drift: float = -0.3, volatility: float = 0.3, strike: float = 1.0) -> None:
+    def __init__(
+        self, drift: float = -0.3, volatility: float = 0.3, strike: float = 1.0, render_mode: str | None = None
+    ) -> None:
+        super().__init__(render_mode)
         check_number("drift", drift, example=-0.3)
         check_positive("volatility", volatility, example=0.3)
         check_number("strike", strike, minimum=0.0, example=1.0)
@@ -178,6 +191,10 @@ class AmericanPutEnv(gym.Env[np.ndarray, int]):
 
     def _observation(self) -> np.ndarray:
         return np.array([self.price, self.n_steps], dtype=np.float32)
+
+    def _image(self) -> np.ndarray:
+        """Time left (blue), price (green), and strike (red)."""
+        return draw_bars([(1.0 - self.n_steps / N_STEPS, BLUE), (0.5 * self.price, GREEN), (0.5 * self.strike, RED)])
 
     def model(self, n_prices: int = 201, width: float = 5.0) -> FiniteModel:
         """

@@ -2,17 +2,17 @@
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from sb3_ordergrad.envs.parameter_checks import check_limit, check_number, check_probability
+from sb3_ordergrad.envs.rendering import BLUE, RED, RenderedEnv, draw_bars
 
 _DRAG, _THRUST, _NOISE, _TURN = 0.1, 0.22, 0.03, 0.1
 _SPEED_REWARD, _ACTION_COST = 0.05, 0.005
 
 
-class FragilePointEnv(gym.Env[np.ndarray, np.ndarray]):
+class FragilePointEnv(RenderedEnv[np.ndarray]):
     """
     A point is driven along a direction that turns at random, and breaks with ``probability`` in each step above ``v_max``.
 
@@ -26,10 +26,19 @@ class FragilePointEnv(gym.Env[np.ndarray, np.ndarray]):
     :param probability: chance of a breakdown in a step at risk
     :param penalty: what a breakdown adds to the reward of its step
     :param certain: charge each step at risk the expected penalty, ``probability * penalty``; nothing breaks
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if a parameter is outside its range
     """
 
-    def __init__(self, v_max: float = 1.0, probability: float = 0.002, penalty: float = -25.0, certain: bool = False) -> None:
+    def __init__(
+        self,
+        v_max: float = 1.0,
+        probability: float = 0.002,
+        penalty: float = -25.0,
+        certain: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(render_mode)
         check_limit("v_max", v_max, "a speed", 1.0)
         check_probability("probability", probability)
         check_number("penalty", penalty, example=-25.0)
@@ -60,3 +69,8 @@ class FragilePointEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def _observation(self) -> np.ndarray:
         return np.array([self.speed, np.cos(self.angle), np.sin(self.angle)], dtype=np.float32)
+
+    def _image(self) -> np.ndarray:
+        """Speed (blue) and limit (red); the full width is the highest mean speed."""
+        top = _THRUST / _DRAG
+        return draw_bars([(self.speed / top, BLUE), (self.v_max / top, RED)])

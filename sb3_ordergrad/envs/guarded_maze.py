@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_ordergrad.envs.parameter_checks import check_number, check_probability, check_render_mode
+from sb3_ordergrad.envs.parameter_checks import check_number, check_probability
+from sb3_ordergrad.envs.rendering import BLACK, BLUE, CELL, GREEN, RED, RenderedEnv, draw_cells
 
 SIZE = 8
 N_CELLS = SIZE * SIZE
@@ -44,7 +44,7 @@ def _check_start(start: Sequence[float] | None) -> None:
         raise ValueError(f"start={start} is not in a free cell of the maze: give (x, y) such as (1.0, 1.0), or None")
 
 
-class GuardedMazeEnv(gym.Env[np.ndarray, int]):
+class GuardedMazeEnv(RenderedEnv[int]):
     """
     Guarded Maze of CeSoR (Greenberg et al. 2022, https://arxiv.org/abs/2205.05138).
 
@@ -76,8 +76,6 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..3
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
-
     def __init__(
         self,
         guard_probability: float = 0.2,
@@ -88,18 +86,17 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
         observe_return: bool = False,
         render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         check_probability("guard_probability", guard_probability)
         check_number("cost_mean", cost_mean, minimum=0.0, example=2.0)
         check_number("action_noise", action_noise, minimum=0.0, example=0.2)
         _check_start(start)
-        check_render_mode(render_mode)
         self.guard_probability = guard_probability
         self.cost_mean = cost_mean
         self.action_noise = action_noise
         self.random_cost = random_cost
         self.start = start
         self.observe_return = observe_return
-        self.render_mode = render_mode
 
         low, high = np.zeros(N_CELLS, dtype=np.float32), np.ones(N_CELLS, dtype=np.float32)
         if observe_return:
@@ -176,18 +173,12 @@ class GuardedMazeEnv(gym.Env[np.ndarray, int]):
             observation[N_CELLS] = RETURN_SCALE * self.return_to_date
         return observation
 
-    def render(self) -> np.ndarray | None:
-        """Draw the maze from above, ``(256, 256, 3)`` uint8: walls black, goal green, guarded cell red, the agent blue."""
-        if self.render_mode is None:
-            return None
-        scale = 32
-        cells = np.full((N_CELLS, 3), 255, dtype=np.uint8)
-        cells[np.array(_WALLS)] = 0
-        cells[_GOAL_CELL] = (60, 180, 75)
-        cells[_GUARD_CELL] = (230, 80, 70)
-        image = cells.reshape(SIZE, SIZE, 3).repeat(scale, axis=0).repeat(scale, axis=1)
+    def _image(self) -> np.ndarray:
+        """The maze from above: walls black, goal green, guarded cell red, the agent blue."""
+        walls = {divmod(cell, SIZE): BLACK for cell in range(N_CELLS) if _WALLS[cell]}
+        image = draw_cells(SIZE, SIZE, {**walls, GOAL: GREEN, GUARD: RED})
         # A cell's centre has whole coordinates
-        top = int((self.x + 0.5) * scale) - scale // 4
-        left = int((self.y + 0.5) * scale) - scale // 4
-        image[max(top, 0) : top + scale // 2, max(left, 0) : left + scale // 2] = (50, 90, 220)
+        top = int((self.x + 0.5) * CELL) - CELL // 4
+        left = int((self.y + 0.5) * CELL) - CELL // 4
+        image[max(top, 0) : top + CELL // 2, max(left, 0) : left + CELL // 2] = BLUE
         return image

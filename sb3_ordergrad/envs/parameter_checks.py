@@ -26,9 +26,3 @@ def check_limit(name: str, value: float, unit: str, example: float) -> None:
     """Raise a ValueError if the value is NaN; a limit may be infinite."""
     if math.isnan(value):
         raise ValueError(f"{name}={value} is not a number: give {unit}, such as {example} (inf switches the risk off)")
-
-
-def check_render_mode(render_mode: str | None) -> None:
-    """Raise a ValueError unless it is ``"rgb_array"`` or None."""
-    if render_mode not in (None, "rgb_array"):
-        raise ValueError(f'render_mode="{render_mode}" is not supported: use "rgb_array" or None')

@@ -3,11 +3,11 @@
 from collections import deque
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from sb3_ordergrad.envs.parameter_checks import check_number, check_positive, check_probability
+from sb3_ordergrad.envs.rendering import BLUE, GREEN, RED, RenderedEnv, draw_bars
 
 MIN_SERVERS, MAX_SERVERS, INITIAL_SERVERS = 3, 10, 4
 # All times are in seconds
@@ -22,7 +22,7 @@ SERVER_COST = 2.0
 QUEUE_SCALE = 30.0
 
 
-class ServerAllocationEnv(gym.Env[np.ndarray, int]):
+class ServerAllocationEnv(RenderedEnv[int]):
     """
     Servers of CeSoR (Greenberg et al. 2022, https://arxiv.org/abs/2205.05138), as in its public code
     (https://github.com/ido90/CeSoR).
@@ -48,6 +48,7 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
     :param surge_rate: number of arrivals per second at the peak of a surge, at least ``rate``
     :param surge_probability: chance that a surge begins in a second, in [0, 1]
     :param service_seconds: mean time that a request takes, above 0
+    :param render_mode: ``"rgb_array"`` or None
     :raises ValueError: if a parameter is outside its range, or an action is not in 0..2
     """
 
@@ -57,7 +58,9 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
         surge_rate: float = 6.0,
         surge_probability: float = 1.0 / (3 * 24 * 3600),
         service_seconds: float = 1.0,
+        render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         check_number("rate", rate, minimum=0.0, example=3.0)
         check_number("surge_rate", surge_rate, minimum=rate, example=6.0)
         check_probability("surge_probability", surge_probability)
@@ -164,6 +167,11 @@ class ServerAllocationEnv(gym.Env[np.ndarray, int]):
         observation[self.n_servers - MIN_SERVERS] = 1.0
         observation[-1] = len(self.queue) / QUEUE_SCALE
         return observation
+
+    def _image(self) -> np.ndarray:
+        """Time left (blue), servers (green) and waiting requests (red, up to 300)."""
+        waiting = 0.1 * len(self.queue) / QUEUE_SCALE
+        return draw_bars([(1.0 - self.n_steps / N_STEPS, BLUE), (self.n_servers / MAX_SERVERS, GREEN), (waiting, RED)])
 
     def _info(self, surge: bool) -> dict[str, Any]:
         return {"n_servers": self.n_servers, "n_waiting": len(self.queue), "surge": surge}

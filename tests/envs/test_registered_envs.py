@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as gym_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_ordergrad.envs
 from sb3_ordergrad.envs import ENVIRONMENTS, ReturnToDate
+from sb3_ordergrad.envs.rendering import RenderedEnv
 
 # What gymnasium and SB3 remark on in their own environments, too, and Box2D's bindings on import
 KNOWN_WARNINGS = ("infinity", "symmetric and normalized", "is out of date", "builtin type", "invalid escape sequence")
@@ -52,6 +54,31 @@ def test_checkers_pass_without_warnings(env_id: str) -> None:
         sb3_check_env(ReturnToDate(gym.make(env_id), max_episode_steps=gym.spec(env_id).max_episode_steps or 10))
     messages = [str(warning.message) for warning in caught]
     assert [message for message in messages if not any(known in message for known in KNOWN_WARNINGS)] == []
+
+
+DRAWN = [env_id for env_id in ENVIRONMENTS if isinstance(gym.make(env_id).unwrapped, RenderedEnv)]
+
+
+def test_drawn_environments() -> None:
+    assert len(DRAWN) == 12
+
+
+@pytest.mark.parametrize("env_id", DRAWN)
+def test_picture_follows_the_state(env_id: str) -> None:
+    with warnings.catch_warnings():
+        # SB3 asks for pictures
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*is out of date")
+        vec_env = make_vec_env(env_id, seed=0)
+    vec_env.reset()
+    pictures = [vec_env.render()]
+    for action in (1, 1, 0, 1, 2, 1):
+        vec_env.step(np.full((1, *vec_env.action_space.shape), min(action, getattr(vec_env.action_space, "n", 2) - 1)))
+        pictures.append(vec_env.render())
+    for picture in pictures:
+        assert isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3
+    assert any(not np.array_equal(picture, pictures[0]) for picture in pictures)
+    assert gym.make(env_id).unwrapped.render() is None
 
 
 def trajectory(env: gym.Env, seed: int, n_steps: int = 300) -> np.ndarray:
