@@ -153,7 +153,7 @@ def draw(results: Results, folder: Path) -> list[str]:
     scores = {ALL[name].label: tasks for name, tasks in suite_scores(results, "all").items()}
     folder.mkdir(parents=True, exist_ok=True)
     plot_performance_profiles(scores, thresholds=np.linspace(-1.0, 1.1, 211)).figure.savefig(folder / "suite_profiles.png")
-    ax = plot_intervals(interquartile_means(scores), xlabel="interquartile mean of the normalised CVaR")
+    ax = plot_intervals(interquartile_means(scores), xlabel="IQM of the normalised CVaR")
     ax.figure.savefig(folder / "suite_iqm.png")
     return ["![Performance profiles](images/suite_profiles.png)", "", "![Interquartile means](images/suite_iqm.png)"]
 

@@ -57,6 +57,8 @@ def plot_intervals(
     colors = [PALETTE[index % len(PALETTE)] for index in rows]
     ax.barh(rows, high - low, left=low, height=0.6, color=colors, alpha=0.4)
     ax.vlines(values, rows - 0.3, rows + 0.3, colors=colors)
+    # an interval without width would lie on the frame
+    ax.use_sticky_edges = False
     if reference is not None:
         ax.axvline(reference, color="0.4", linestyle=":", linewidth=1)
     ax.set_yticks(rows, list(intervals))

@@ -115,6 +115,8 @@ def test_plots() -> None:
     ]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["X", "Y"]
     assert ax.get_xlabel() == "interquartile mean" and len(ax.get_lines()) == 1
+    # The lowest bar does not touch the frame
+    assert ax.get_xlim()[0] < 0.1
 
 
 @pytest.mark.parametrize(
