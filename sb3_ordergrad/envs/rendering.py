@@ -1,5 +1,6 @@
 """Pictures of the environments that have no renderer of their own."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ CELL = 32  # pixels
 BAR_WIDTH, BAR_HEIGHT = 256, 32  # pixels
 
 
-class RenderedEnv(gym.Env[np.ndarray, ActType]):
+class RenderedEnv(gym.Env[np.ndarray, ActType], ABC):
     """
     An environment that draws its state, for ``render_mode="rgb_array"``.
 
@@ -31,8 +32,9 @@ class RenderedEnv(gym.Env[np.ndarray, ActType]):
         """:return: picture of the state, ``(height, width, 3)`` uint8, or None without a render mode"""
         return None if self.render_mode is None else self._image()
 
+    @abstractmethod
     def _image(self) -> np.ndarray:
-        raise NotImplementedError
+        """Draw the state, ``(height, width, 3)`` uint8."""
 
 
 def draw_cells(rows: int, columns: int, cells: dict[tuple[int, int], tuple[int, int, int]]) -> np.ndarray:

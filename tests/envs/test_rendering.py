@@ -1,9 +1,8 @@
-"""Pictures of cells and bars, and the render modes."""
+"""Pictures of cells and bars."""
 
 import numpy as np
-import pytest
 
-from sb3_ordergrad.envs.rendering import BLUE, GREEN, RenderedEnv, draw_bars, draw_cells
+from sb3_ordergrad.envs.rendering import BLUE, GREEN, draw_bars, draw_cells
 
 
 def test_cells() -> None:
@@ -17,8 +16,3 @@ def test_bars_are_clipped() -> None:
     image = draw_bars([(0.25, BLUE), (-1.0, BLUE), (7.0, GREEN), (float("inf"), GREEN)])
     assert image.shape == (128, 256, 3)
     assert (image < 255).any(axis=2).sum(axis=1)[::32].tolist() == [64, 0, 256, 256]
-
-
-def test_other_render_modes_are_refused() -> None:
-    with pytest.raises(ValueError, match='render_mode="human" is not supported: use "rgb_array" or None'):
-        RenderedEnv("human")
