@@ -41,6 +41,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "annealed over 0.3 of training": {"anneal": 0.3},
     "annealed over 0.8 of training": {"anneal": 0.8},
     "annealed by level from CVaR_0.6": {"anneal": 0.8, "anneal_from": "cvar:0.6"},
+    "annealed from CVaR_0.5": {"anneal_from": "cvar:0.5"},
     "rare losses as sampled": {"smooth_rare_losses": False},
     "lambda 0.8": {"gae_lambda": 0.8},
     "lambda 0.95": {"gae_lambda": 0.95},
