@@ -147,6 +147,7 @@ NO_OPTIMUM = (
 )
 CERTAIN = (("certain", True),)
 PPO, SAC, ORDER_PPO = "stable_baselines3:PPO", "stable_baselines3:SAC", "sb3_ordergrad:OrderPPO"
+ORDER_SAC = "sb3_ordergrad:OrderSAC"
 A2C, ORDER_A2C = "stable_baselines3:A2C", "sb3_ordergrad:OrderA2C"
 
 METHODS = {
@@ -164,6 +165,7 @@ METHODS = {
 # Off-policy methods need fewer steps, and more time for each
 OFF_POLICY = {
     "sac": Method("SAC, 0.1 of the steps", SAC, nothing, steps=0.1, tasks=ROBOTS[:2]),
+    "ordersac": Method("OrderSAC, 0.1 of the steps", ORDER_SAC, order_settings, steps=0.1, tasks=ROBOTS[:2]),
     "tqc": Method("TQC, 0.1 of the steps", "sb3_contrib:TQC", nothing, steps=0.1, tasks=ROBOTS[:2]),
 }
 # What OrderPPO's objective does alone: its other part is the learned mean of rare losses, which no rival has
@@ -251,7 +253,7 @@ def make_run(task: Task, name: str, seed: int, changes: dict[str, Any] | None = 
             # What PPO does not know
             changes = {key: value for key, value in changes.items() if key not in ("anneal", "anneal_from", "credit")}
     settings = dict(task.settings)
-    if method.path.startswith((A2C, ORDER_A2C, SAC, "sb3_contrib")):
+    if method.path.startswith((A2C, ORDER_A2C, SAC, ORDER_SAC, "sb3_contrib")):
         settings = {key: settings[key] for key in ENVIRONMENT if key in settings}
     if name in OFF_POLICY or method.path == SAC:
         # SB3's settings: one environment, raw rewards

@@ -10,16 +10,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sb3_ordergrad.order_a2c import OrderA2C
     from sb3_ordergrad.order_ppo import OrderPPO
+    from sb3_ordergrad.order_sac import OrderSAC
     from sb3_ordergrad.remac import ReMAC
     from sb3_ordergrad.reppo import RePPO
 
 __version__ = (Path(__file__).parent / "version.txt").read_text().strip()
 
-__all__ = ["OrderA2C", "OrderPPO", "ReMAC", "RePPO", "__version__"]
+__all__ = ["OrderA2C", "OrderPPO", "OrderSAC", "ReMAC", "RePPO", "__version__"]
 
 # Imported on first access (PEP 562), so that `sb3_ordergrad.lstatistics` does not load Stable-Baselines3
-_ALGORITHMS = {"OrderA2C": "order_a2c", "OrderPPO": "order_ppo", "RePPO": "reppo", "ReMAC": "remac"}
-_SUBPACKAGES = ("common", "compare", "envs", "evaluation", "lstatistics", "order_a2c", "order_ppo", "remac", "reppo", "zoo")
+_ALGORITHMS = {"OrderA2C": "order_a2c", "OrderPPO": "order_ppo", "OrderSAC": "order_sac", "RePPO": "reppo", "ReMAC": "remac"}
+_SUBPACKAGES = (
+    "common",
+    "compare",
+    "envs",
+    "evaluation",
+    "lstatistics",
+    "order_a2c",
+    "order_ppo",
+    "order_sac",
+    "remac",
+    "reppo",
+    "zoo",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """What OrderPPO and OrderA2C add to SB3's on-policy algorithms."""
 
-import math
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,19 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_ordergrad.common.annealing import AdaptiveAnnealing
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
-from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, default_k, ranks_losses
+from sb3_ordergrad.common.group_parameters import GroupParameters
+from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, ranks_losses
 from sb3_ordergrad.common.observations import rollout_observations
 from sb3_ordergrad.common.pseudo_rewards import CREDITS, pseudo_rewards
 from sb3_ordergrad.common.rare_losses import RareLossModel
 from sb3_ordergrad.common.remaining_return import RemainingReturn, update_remaining_returns
 from sb3_ordergrad.common.return_std import RunningReturnStd
 from sb3_ordergrad.lstatistics import Objective, ObjectiveLike, interpolate_objective, parse_objective, rank_weights
-from sb3_ordergrad.lstatistics.objectives import check_k
 
 _TAIL = parse_objective("cvar:0.1")
 
 
-class OrderMixin(OnPolicyAlgorithm):
+class OrderMixin(GroupParameters, OnPolicyAlgorithm):
     """
     Train an SB3 on-policy algorithm on pseudo-rewards, which sum to the transformed return of each episode. Comes in front of
     the algorithm in the list of base classes.
@@ -38,7 +37,6 @@ class OrderMixin(OnPolicyAlgorithm):
     All parameters may change between two calls of ``learn``, which checks them.
     """
 
-    objective: ObjectiveLike
     credit: str
     anneal_from: ObjectiveLike
     group_by: str | None
@@ -57,29 +55,6 @@ class OrderMixin(OnPolicyAlgorithm):
     @gamma.setter
     def gamma(self, value: float | None) -> None:
         self.__dict__["gamma"] = value
-
-    @property
-    def k(self) -> float:
-        """Sample size: the given one, or for ``None`` that of :func:`default_k`, below a given group size."""
-        given, group_size = self.__dict__["k"], self.__dict__["group_size"]
-        if given is not None:
-            return given
-        k = default_k(parse_objective(self.objective))
-        return min(k, max(1, int(group_size) - 1)) if isinstance(group_size, Integral) else k
-
-    @k.setter
-    def k(self, value: float | None) -> None:
-        self.__dict__["k"] = value
-
-    @property
-    def group_size(self) -> int:
-        """Number of episodes that are compared: the given one, or for ``None`` twice the sample size."""
-        given = self.__dict__["group_size"]
-        return 2 * math.ceil(self.k) if given is None else given
-
-    @group_size.setter
-    def group_size(self, value: int | None) -> None:
-        self.__dict__["group_size"] = value
 
     @property
     def anneal(self) -> float | None:
@@ -123,18 +98,7 @@ class OrderMixin(OnPolicyAlgorithm):
             self._annealing = AdaptiveAnnealing()
 
     def _check_order_parameters(self) -> None:
-        if self.__dict__["group_size"] is None:
-            check_k(self.k)
-        if isinstance(self.group_size, bool) or not isinstance(self.group_size, Integral) or self.group_size < 2:
-            raise ValueError(f"group_size={self.group_size!r} must be an integer of at least 2, such as 32.")
-        # before the rank weights: a huge k would exhaust the memory
-        if isinstance(self.k, Real) and self.k > self.group_size - 1:
-            raise ValueError(
-                f"k={self.k} must be below group_size={self.group_size} by at least 1: "
-                "each episode is compared with samples of k others. "
-                f"Use k <= {self.group_size - 1} or group_size >= {np.ceil(self.k) + 1:.0f}."
-            )
-        rank_weights(self.objective, self.k)
+        self._check_group_parameters()
         rank_weights(self.anneal_from, self.k)
         if self.credit not in CREDITS:
             raise ValueError(f"credit={self.credit!r} must be one of {', '.join(map(repr, CREDITS))}.")

@@ -16,17 +16,33 @@ MAX_INPUTS = 64  # wider inputs are projected
 MAX_NUMBERS = 250_000  # numbers that are remembered at most, since they are saved with the model
 
 
+def loss_fence(rewards: np.ndarray, returns: np.ndarray) -> float:
+    """
+    The fence: a raw reward below it is a rare loss.
+
+    It lies below the 0.1 quantile of the rewards by 1.5 times the distance of the 0.1 and 0.9 quantiles (5 standard
+    deviations below the mean of normal ones), but at least by a tenth of this distance for the returns: smaller losses do not
+    decide where an episode ranks. Noise with outliers on both sides is no loss: there is no fence where fewer than
+    ``MIN_RATIO`` times as many rewards lie below it as lie as far above.
+
+    :param rewards: recent raw rewards, shape (n,)
+    :param returns: of recent episodes, shape (N,)
+    :return: the fence; -inf where the rewards have outliers on both sides
+    """
+    low, high = np.quantile(rewards, [0.1, 0.9])
+    distance = max(1.5 * (high - low), 0.1 * np.ptp(np.quantile(returns, [0.1, 0.9])))
+    n_losses, n_gains = (rewards < low - distance).sum(), (rewards > high + distance).sum()
+    return float(low - distance) if n_losses >= MIN_RATIO * n_gains else -np.inf
+
+
 class RareLossModel:
     r"""
     Expected loss of a step, from the rare losses of earlier steps. Saved with the model.
 
     A breakdown that comes once in hundreds of steps, multiplied by the slope of a tail objective, is noise that covers all
     other rewards of a rollout: gradient clipping cuts it down, and it is attributed to the steps that happen to precede it.
-    A rare loss is a raw reward below a fence f, which lies below the 0.1 quantile of the last raw rewards by 1.5 times the
-    distance of the 0.1 and 0.9 quantiles (5 standard deviations below the mean of normal ones), but at least by a tenth of
-    this distance for the returns: smaller ones do not decide where an episode ranks. Noise with outliers on both sides is no
-    loss: there is no fence where fewer than ``MIN_RATIO`` times as many rewards lie below it as lie as far above. With
-    :math:`l_t` what the pseudo-reward :math:`g_t` would be higher if the raw reward were f,
+    A rare loss is a raw reward below a fence f (:func:`loss_fence`). With :math:`l_t` what the pseudo-reward :math:`g_t` would
+    be higher if the raw reward were f,
 
     .. math:: \tilde g_t = g_t + l_t - h(s_t, a_t), \qquad h(s, a) \approx E[\,l_t \mid s_t = s, a_t = a\,]
 
@@ -59,12 +75,7 @@ class RareLossModel:
         :return: the fence; -inf before ``CHUNK`` timesteps, and where the rewards have outliers on both sides
         """
         self.recent = np.append(self.recent, rewards)[-max(CHUNK, rewards.size) :]
-        if len(self.recent) < CHUNK:
-            return -np.inf
-        low, high = np.quantile(self.recent, [0.1, 0.9])
-        distance = max(1.5 * (high - low), 0.1 * np.ptp(np.quantile(returns, [0.1, 0.9])))
-        n_losses, n_gains = (self.recent < low - distance).sum(), (self.recent > high + distance).sum()
-        return float(low - distance) if n_losses >= MIN_RATIO * n_gains else -np.inf
+        return loss_fence(self.recent, returns) if len(self.recent) >= CHUNK else -np.inf
 
     def expected_losses(self, inputs: np.ndarray, losses: np.ndarray, shortfalls: np.ndarray) -> np.ndarray:
         """

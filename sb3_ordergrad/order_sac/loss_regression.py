@@ -1,0 +1,84 @@
+"""Poisson regression of rare losses on observations and actions."""
+
+import numpy as np
+import torch as th
+
+MAX_INPUTS = 64  # wider inputs are projected
+N_FEATURES = 256  # random features beside the inputs
+FEATURE_SCALE = 0.3  # of the random features, relative to the inputs
+RIDGE = 3.0  # penalty, in losses of the mean size
+N_ITERATIONS = 40  # of L-BFGS at most; a fit starts from the last one
+
+
+class LossRegression:
+    r"""
+    Expected loss of a step from few losses: a log-linear Poisson regression with a ridge penalty.
+
+    .. math:: h(x) = m \exp(w^\top \varphi(x)) / Z, \qquad \varphi(x) = [z, 0.3 \tanh(A z + b)]
+
+    with standardised inputs z within +-3, fixed random A and b, the mean loss m, and Z such that the mean of h over the data
+    is m. The coefficients w minimise the negative Poisson log-likelihood, with losses in units of their mean size, plus
+    ``RIDGE * |w|^2``. With a dozen losses a network predicts those of other episodes worse than the constant m does, this
+    regression better (docs/experiments/trials.md).
+    """
+
+    def __init__(self) -> None:
+        self.mean_loss = 0.0
+        self.coefficients: np.ndarray | None = None  # none before the first fit
+
+    def fit(self, inputs: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> None:
+        """
+        :param inputs: of each step, shape (n, n_inputs), float32
+        :param losses: of each step, at least one positive, shape (n,)
+        :param weights: number of steps that each stands for, shape (n,)
+        """
+        if self.coefficients is None:
+            self._create(inputs.shape[1])
+        inputs = self._project(inputs)
+        self.mean, self.std = inputs.mean(0), inputs.std(0) + 1e-6
+        features = th.from_numpy(self._features(inputs))
+        shares = weights / weights.sum()
+        self.mean_loss = float(shares @ losses)
+        log_shares = th.as_tensor(np.log(shares), dtype=th.float32)
+        sizes = th.as_tensor(weights * losses / losses[losses > 0.0].mean(), dtype=th.float32)
+        coefficients = th.tensor(self.coefficients, requires_grad=True)
+        optimizer = th.optim.LBFGS([coefficients], max_iter=N_ITERATIONS, line_search_fn="strong_wolfe")
+
+        def penalised_loss() -> th.Tensor:
+            optimizer.zero_grad()
+            log_ratios = features @ coefficients
+            # the likelihood at the scale that fits best
+            loss = sizes.sum() * th.logsumexp(log_ratios + log_shares, 0) - sizes @ log_ratios
+            loss = loss + RIDGE * coefficients.square().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(penalised_loss)
+        with th.no_grad():
+            self.log_mean_ratio = float(th.logsumexp(features @ coefficients + log_shares, 0))
+        self.coefficients = coefficients.detach().numpy()
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """
+        :param inputs: shape (n, n_inputs), float32
+        :return: expected losses, shape (n,)
+        """
+        features = self._features(self._project(inputs))
+        return self.mean_loss * np.exp(features @ self.coefficients - self.log_mean_ratio)
+
+    def _create(self, n_inputs: int) -> None:
+        rng = np.random.default_rng(0)
+        self.projection: np.ndarray | None = None
+        width = min(n_inputs, MAX_INPUTS)
+        if n_inputs > MAX_INPUTS:
+            self.projection = rng.normal(0.0, n_inputs**-0.5, (n_inputs, MAX_INPUTS)).astype(np.float32)
+        self.directions = rng.normal(0.0, FEATURE_SCALE, (width, N_FEATURES)).astype(np.float32)
+        self.offsets = rng.normal(size=N_FEATURES).astype(np.float32)
+        self.coefficients = np.zeros(width + N_FEATURES, dtype=np.float32)
+
+    def _project(self, inputs: np.ndarray) -> np.ndarray:
+        return inputs if self.projection is None else inputs @ self.projection
+
+    def _features(self, inputs: np.ndarray) -> np.ndarray:
+        standardised = np.clip((inputs - self.mean) / self.std, -3.0, 3.0)
+        return np.hstack([standardised, FEATURE_SCALE * np.tanh(standardised @ self.directions + self.offsets)])
