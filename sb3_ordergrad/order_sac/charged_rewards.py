@@ -31,18 +31,18 @@ class ChargedRewards:
     objective in a group of the most recent episodes,
 
     .. math:: \tilde r_t = c \max(r_t, f) - \lambda h(s_t, a_t), \qquad
-              \lambda = \frac{\sum_i \varphi_i(R_i + L_i) - \varphi_i(R_i)}{\sum_i L_i}
+              \lambda = \frac{\sum_i n_i (\varphi_i(R_i + l_i) - \varphi_i(R_i))}{\sum_i n_i l_i}
 
-    where L_i is the sum of the shortfalls of episode i: lambda is what the objective loses by a unit of them, 1 for the mean,
-    ``1 / level`` for a CVaR where losses are rarer than its level. Without a loss in the group it is the slope of phi below
-    all returns. c is the mean slope of phi, 1 for all common objectives: the spread of other rewards does not count.
+    where episode i has n_i losses of mean shortfall l_i: lambda is what the objective loses by a unit of shortfall, 1 for the
+    mean, ``1 / level`` for a CVaR where losses are rarer than its level. Without a loss in the group it is the slope of phi
+    below all returns. c is the mean slope of phi, 1 for all common objectives: the spread of other rewards does not count.
 
     :param n_envs: number of environments
     """
 
     def __init__(self, n_envs: int) -> None:
-        # return and shortfall of the episodes that have ended, and of the unfinished ones
-        self.episodes: deque[tuple[float, float]] = deque(maxlen=1)
+        # return, sum of shortfalls and number of losses of the episodes that have ended, and of the unfinished ones
+        self.episodes: deque[np.ndarray] = deque(maxlen=1)
         self.restart(n_envs)
         self.fence = -np.inf
         self.loss_weight = self.slope = 1.0
@@ -52,7 +52,7 @@ class ChargedRewards:
 
     def restart(self, n_envs: int) -> None:
         """Begin new episodes in all environments."""
-        self.ongoing = np.zeros((n_envs, 2))
+        self.ongoing = np.zeros((n_envs, 3))
 
     def store(self, buffer: ReplayBuffer, dones: np.ndarray, objective: Objective, k: float, group_size: int) -> None:
         """
@@ -68,9 +68,10 @@ class ChargedRewards:
         rewards = raw_rewards(buffer)[last[0]] = buffer.rewards[last[0]]
         if self.episodes.maxlen != group_size:
             self.episodes = deque(self.episodes, group_size)
-        self.ongoing += np.column_stack([rewards, np.maximum(self.fence - rewards, 0.0)])
+        shortfalls = np.maximum(self.fence - rewards, 0.0)
+        self.ongoing += np.column_stack([rewards, shortfalls, shortfalls > 0.0])
         for env in np.flatnonzero(dones):
-            self.episodes.append(tuple(self.ongoing[env]))
+            self.episodes.append(self.ongoing[env].copy())
             self.ongoing[env] = 0.0
         self.n_unseen += buffer.n_envs
         if self.n_unseen >= max(FIT_INTERVAL, FIT_GROWTH * buffer.size() * buffer.n_envs) and len(self.episodes) > k:
@@ -88,6 +89,8 @@ class ChargedRewards:
         self.n_losses = int((losses > 0.0).sum())
         self._set_weight(objective, k)
         if self.n_losses < MIN_LOSSES:
+            self.regression = LossRegression()
+            buffer.rewards[: len(rewards)] = rewards
             return
         kept = np.where(losses > 0.0, 1.0, min(1.0, MAX_ROWS / losses.size))
         steps, envs = np.nonzero(np.random.random_sample(losses.shape) < kept)
@@ -97,15 +100,16 @@ class ChargedRewards:
             self._charge(buffer, rows)
 
     def _set_weight(self, objective: Objective, k: float) -> None:
-        returns, losses = np.array(self.episodes).T
+        returns, shortfalls, counts = np.array(self.episodes).T
         lstatistic = cached_lstatistic(len(returns), k, objective)
         self.slope = float(lstatistic.rank_weights.sum())
         self.loss_weight = float(lstatistic.influence_constants[0][0])
-        lossy = np.flatnonzero(losses)
-        if len(lossy) > 0:
-            ends = np.array([[returns[i], returns[i] + losses[i]] for i in lossy])
-            phi = np.array([lstatistic.influence(end, np.delete(returns, i)) for i, end in zip(lossy, ends, strict=True)])
-            self.loss_weight = float(np.diff(phi).sum() / losses.sum())
+        if counts.any():
+            sizes, costs = shortfalls / np.maximum(counts, 1.0), np.zeros(len(returns))
+            for i in np.flatnonzero(counts):
+                ends = returns[i] + np.array([0.0, sizes[i]])
+                costs[i] = np.diff(lstatistic.influence(ends, np.delete(returns, i))).item()
+            self.loss_weight = float(counts @ costs / shortfalls.sum())
 
     def _charge(self, buffer: ReplayBuffer, rows: Any) -> None:
         """Write the rewards of these rows of the buffer."""
