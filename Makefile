@@ -55,6 +55,7 @@ attack: $(INSTALLED)
 bench: $(INSTALLED)
 	$(PYTHON) benchmarks/lstatistics_speed.py
 	$(PYTHON) benchmarks/training_overhead.py
+	$(PYTHON) benchmarks/order_sac_update.py
 	$(PYTHON) benchmarks/remac_update.py
 	$(PYTHON) benchmarks/reppo_update.py
 	$(PYTHON) benchmarks/import_time.py

@@ -31,7 +31,7 @@ VERSION = (PACKAGE / "version.txt").read_text().strip()
 LAYERS: list[set[str]] = [
     {"lstatistics"},
     {"common", "remac"},
-    {"order_ppo", "order_a2c", "reppo", "evaluation"},
+    {"order_ppo", "order_a2c", "order_sac", "reppo", "evaluation"},
     {"compare"},
     {"zoo"},
 ]

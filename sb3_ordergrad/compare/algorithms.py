@@ -36,6 +36,7 @@ class Algorithm:
 ALGOS = {
     "orderppo": Algorithm("sb3_ordergrad.order_ppo:OrderPPO", ("mean", "cvar:0.25"), "ppo"),
     "ordera2c": Algorithm("sb3_ordergrad.order_a2c:OrderA2C", ("mean", "cvar:0.25"), "a2c"),
+    "ordersac": Algorithm("sb3_ordergrad.order_sac:OrderSAC", ("mean", "cvar:0.25"), "sac"),
     "reppo": Algorithm("sb3_ordergrad.reppo:RePPO", ("max",)),
     "remac": Algorithm("sb3_ordergrad.remac:ReMAC", ("max",)),
     "ppo": Algorithm("stable_baselines3:PPO"),

@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog = "python -m sb3_ordergrad.zoo"
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="RL Zoo with OrderPPO, OrderA2C, ReMAC, RePPO and our environments; all options are RL Zoo's.",
+        description="RL Zoo with OrderPPO, OrderA2C, OrderSAC, ReMAC, RePPO and our environments; all options are RL Zoo's.",
         epilog=f"Options of a script: {prog} train --help",
     )
     parser.add_argument("script", choices=list(COMMANDS))

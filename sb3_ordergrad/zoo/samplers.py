@@ -60,6 +60,12 @@ convert_orderppo_params = convert_ordera2c_params
 convert_reppo_params = convert_onpolicy_params
 
 
+def convert_ordersac_params(sampled: Hyperparams) -> Hyperparams:
+    """Keywords of OrderSAC from the parameters of a trial."""
+    others, pair = _convert_pair(sampled, "group_size")
+    return {**convert_offpolicy_params(others), **pair}
+
+
 def convert_remac_params(sampled: Hyperparams) -> Hyperparams:
     """Keywords of ReMAC from the parameters of a trial."""
     others, pair = _convert_pair(sampled, "n_action_samples")
@@ -133,6 +139,13 @@ def sample_ordera2c_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
     """Sampler of OrderA2C; the signature is RL Zoo's."""
     # A rollout is a single update: SB3's default is 5 steps
     return convert_ordera2c_params({**_suggest_on_policy(trial, n_steps_pow=(2, 10)), **_suggest_order(trial)})
+
+
+def sample_ordersac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
+    """Sampler of OrderSAC: RL Zoo's space of SAC and the pair (k, group_size)."""
+    sac = sample_sac_params(trial, n_actions, n_envs, additional_args)
+    _, pair = _convert_pair(_suggest_pair(trial, EPISODE_PAIRS), "group_size")
+    return {**sac, **pair}
 
 
 def sample_remac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
