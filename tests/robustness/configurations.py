@@ -1,5 +1,6 @@
 """Random valid configurations: an algorithm with its settings, an environment with its wrappers, and how long to train."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,9 +17,10 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 from torch import nn, optim
 
-from sb3_ordergrad import OrderA2C, OrderPPO, ReMAC, RePPO
+from sb3_ordergrad import OrderA2C, OrderPPO, OrderSAC, ReMAC, RePPO
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {cls.__name__: cls for cls in (OrderPPO, OrderA2C, ReMAC, RePPO, PPO, A2C, SAC)}
+OURS, THEIRS = (OrderPPO, OrderA2C, OrderSAC, ReMAC, RePPO), (PPO, A2C, SAC)
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {cls.__name__: cls for cls in (*OURS, *THEIRS)}
 # Slow, so they are drawn less often
 IMAGES = ("image", "dict with image")
 BOXES = ("box", "one number", "matrix", "float64", "unbounded")
@@ -197,7 +199,7 @@ def draw_on_policy(rng: Rng) -> Configuration:
 
 
 def draw_off_policy(rng: Rng) -> Configuration:
-    """A configuration of ReMAC."""
+    """A configuration of ReMAC or OrderSAC."""
     env = _draw_env(rng, ("box", "wide box"))
     goals = bool(rng.random() < 0.12)
     if goals:
@@ -262,7 +264,13 @@ def draw_off_policy(rng: Rng) -> Configuration:
     # SB3 cannot store the unnormalised observations of the others
     can_normalize = not goals and env["observation"] in (*BOXES, "dict of boxes")
     normalize = _draw_normalize(rng, env["observation"]) if can_normalize else []
-    return Configuration("ReMAC", env, n_envs, str(one_of(rng, "none", "Monitor")), normalize, settings, timesteps, goals)
+    monitor = str(one_of(rng, "none", "Monitor"))
+    algorithm = str(one_of(rng, "ReMAC", "ReMAC", "OrderSAC"))
+    if algorithm == "OrderSAC":
+        del settings["n_action_samples"], settings["actor_adam_eps"]
+        k = 1 if callable(k) else k
+        settings |= {"k": k, "group_size": math.ceil(k) + int(rng.integers(1, 9))}
+    return Configuration(algorithm, env, n_envs, monitor, normalize, settings, timesteps, goals)
 
 
 def draw_reppo(rng: Rng) -> Configuration:

@@ -8,7 +8,7 @@ from robustness.parts import Part, generator
 from robustness.random_objectives import draw_preset
 from toy_envs import assert_same_parameters
 
-PARENTS = {"OrderPPO": "PPO", "OrderA2C": "A2C", "ReMAC": "SAC"}
+PARENTS = {"OrderPPO": "PPO", "OrderA2C": "A2C", "OrderSAC": "SAC", "ReMAC": "SAC"}
 MEANS = ("mean", "mean", "Mean", "cvar:1", "upper_cvar:1.0", "0.5*mean + 0.5*mean", "trimmed:0")
 
 
@@ -17,6 +17,8 @@ def draw(seed: int, number: int) -> Configuration:
     rng = generator(seed, "equality", number)
     if rng.random() < 0.35:
         configuration = draw_off_policy(rng)
+        if configuration.algorithm == "OrderSAC":
+            return configuration.changed("OrderSAC", objective=one_of(rng, *MEANS))
         objective = draw_preset(rng, 1, ("mean", "max", "cvar", "rank", "quantile", "top"))
         changes = {"objective": objective, "k": 1, "n_action_samples": 1, "ent_coef": 0.0, "actor_adam_eps": None}
         # docs/algorithms/remac.md: with gSDE each action of a state gets noise of its own, unlike in SAC
@@ -34,7 +36,7 @@ def check(seed: int, number: int) -> dict[str, int]:
     known = inspect.signature(ALGORITHMS[name].__init__).parameters
     own = tuple(setting for setting in configuration.settings if setting not in known)
     parent = configuration.changed(name, drop=own)
-    if name == "SAC":
+    if configuration.algorithm == "ReMAC":
         parent = parent.changed(name, ent_coef=0.0)
     models = [parent.trained(), configuration.trained()]
     assert models[0].num_timesteps == models[1].num_timesteps

@@ -116,6 +116,7 @@ OFF_POLICY: dict[str, Draw] = {
     "n_action_samples": lambda rng, settings: one_of(rng, bad_size(rng, int(settings["k"]), INF), 10**9, True, 2.5),
     "actor_adam_eps": lambda rng, settings: one_of(rng, 0, 0.0, -1e-8, *(value for value in NOT_NUMBERS if value is not None)),
 }
+ORDER_SAC = {name: ON_POLICY[name] for name in ("objective", "k", "group_size")}
 WAYS = ("constructor", "constructor", "attribute", "load")
 
 
@@ -135,9 +136,10 @@ class InvalidModel:
             for name in ("replay_buffer_class", "replay_buffer_kwargs", "optimize_memory_usage", "n_steps"):
                 settings.pop(name, None)
             n = int(rng.integers(2, 9))
-            settings |= {"k": int(rng.integers(1, n + 1)), "n_action_samples": n, "learning_starts": 0, "train_freq": 1}
+            settings |= {"k": int(rng.integers(1, n + 1)), "learning_starts": 0, "train_freq": 1}
+            settings |= {"group_size": n + 1} if drawn.algorithm == "OrderSAC" else {"n_action_samples": n}
             settings["objective"] = draw_objective(rng, settings["k"])
-        choices = ON_POLICY if is_on_policy else OFF_POLICY
+        choices = ON_POLICY if is_on_policy else ORDER_SAC if drawn.algorithm == "OrderSAC" else OFF_POLICY
         self.parameter = str(one_of(rng, *choices))
         self.value = choices[self.parameter](rng, settings)
         self.way = str(one_of(rng, *WAYS))
