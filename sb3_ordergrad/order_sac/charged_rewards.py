@@ -125,6 +125,13 @@ def raw_rewards(buffer: ReplayBuffer) -> np.ndarray:
     return buffer.raw_rewards  # type: ignore[attr-defined]
 
 
+def restore_rewards(buffer: ReplayBuffer) -> None:
+    """Undo the charges of a buffer, if it has any."""
+    if hasattr(buffer, "raw_rewards"):
+        buffer.rewards = buffer.raw_rewards
+        del buffer.raw_rewards
+
+
 def step_inputs(buffer: ReplayBuffer, steps: np.ndarray, envs: np.ndarray) -> np.ndarray:
     """
     :param buffer: a replay buffer

@@ -11,7 +11,7 @@ from stable_baselines3.sac.policies import SACPolicy
 
 from sb3_ordergrad.common.group_parameters import GroupParameters
 from sb3_ordergrad.lstatistics import ObjectiveLike, parse_objective
-from sb3_ordergrad.order_sac.charged_rewards import ChargedRewards
+from sb3_ordergrad.order_sac.charged_rewards import ChargedRewards, restore_rewards
 from sb3_ordergrad.order_sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfOrderSAC = TypeVar("SelfOrderSAC", bound="OrderSAC")
@@ -179,14 +179,21 @@ class OrderSAC(GroupParameters, SAC):
         if self._last_obs is not last_obs:
             # SB3 has reset the environments
             self._charged_rewards.restart(self.n_envs)
+        if self._is_mean:
+            assert self.replay_buffer is not None
+            restore_rewards(self.replay_buffer)
+            self._charged_rewards = ChargedRewards(self.n_envs)
         return result
+
+    @property
+    def _is_mean(self) -> bool:
+        return parse_objective(self.objective).is_mean(self.k)
 
     def _store_transition(self, replay_buffer: ReplayBuffer, *args: Any) -> None:
         super()._store_transition(replay_buffer, *args)
-        objective = parse_objective(self.objective)
-        if not objective.is_mean(self.k):
+        if not self._is_mean:
             _, _, _, dones, _ = args
-            self._charged_rewards.store(replay_buffer, dones, objective, self.k, self.group_size)
+            self._charged_rewards.store(replay_buffer, dones, parse_objective(self.objective), self.k, self.group_size)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         super().train(gradient_steps, batch_size)

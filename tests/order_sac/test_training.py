@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch as th
 from gymnasium import spaces
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.callbacks import EvalCallback
@@ -220,4 +219,9 @@ def test_objective_changed_in_training() -> None:
         model.objective = objective
         weights.append(model.learn(100, reset_num_timesteps=False)._charged_rewards.loss_weight)
     assert len(set(weights)) == 3
-    assert th.is_tensor(model.replay_buffer.sample(1).rewards)
+    # the mean is that of raw rewards, also of those that were charged
+    model.objective = "mean"
+    model.learn(50, reset_num_timesteps=False)
+    assert model.replay_buffer.rewards.min() == -1000.0 and not hasattr(model.replay_buffer, "raw_rewards")
+    model.objective = "min"
+    assert_charges(model.learn(100, reset_num_timesteps=False))
