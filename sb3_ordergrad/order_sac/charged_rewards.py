@@ -14,7 +14,6 @@ from sb3_ordergrad.common.rare_losses import loss_fence
 from sb3_ordergrad.lstatistics import Objective
 from sb3_ordergrad.order_sac.loss_regression import LossRegression
 
-RECENT = 5000  # timesteps from which the fence is taken
 FIT_INTERVAL = 4096  # timesteps between two fits at least
 FIT_GROWTH = 0.05  # the same as a share of the stored timesteps, so that all fits cost a fixed time per timestep
 MIN_LOSSES = 4  # to learn from
@@ -82,9 +81,8 @@ class ChargedRewards:
     def _learn(self, buffer: ReplayBuffer, objective: Objective, k: float) -> None:
         self.n_unseen = 0
         rewards = raw_rewards(buffer)[: buffer.size()]
-        # oldest first
-        age = (buffer.pos - 1 - np.arange(len(rewards))) % buffer.buffer_size
-        self.fence = loss_fence(rewards[age < RECENT / buffer.n_envs].ravel(), np.array(self.episodes)[:, 0])
+        # of all rewards that are stored: what was usual for an earlier policy is no loss now
+        self.fence = loss_fence(rewards.ravel(), np.array(self.episodes)[:, 0])
         losses = np.maximum(self.fence - rewards, 0.0)
         self.n_losses = int((losses > 0.0).sum())
         self._set_weight(objective, k)

@@ -6,7 +6,7 @@ import torch as th
 MAX_INPUTS = 64  # wider inputs are projected
 N_FEATURES = 256  # random features beside the inputs
 FEATURE_SCALE = 0.3  # of the random features, relative to the inputs
-RIDGE = 3.0  # penalty, in losses of the mean size
+RIDGE = 3.0  # penalty, in losses of typical size
 N_ITERATIONS = 40  # of L-BFGS at most; a fit starts from the last one
 
 
@@ -17,7 +17,7 @@ class LossRegression:
     .. math:: h(x) = m \exp(w^\top \varphi(x)) / Z, \qquad \varphi(x) = [z, 0.3 \tanh(A z + b)]
 
     with standardised inputs z within +-3, fixed random A and b, the mean loss m, and Z such that the mean of h over the data
-    is m. The coefficients w minimise the negative Poisson log-likelihood, with losses in units of their mean size, plus
+    is m. The coefficients w minimise the negative Poisson log-likelihood, with losses in units of ``sum l^2 / sum l``, plus
     ``RIDGE * |w|^2``. With a dozen losses a network predicts those of other episodes worse than the constant m does, this
     regression better (docs/experiments/trials.md).
     """
@@ -40,7 +40,9 @@ class LossRegression:
         shares = weights / weights.sum()
         self.mean_loss = float(shares @ losses)
         log_shares = th.as_tensor(np.log(shares), dtype=th.float32)
-        sizes = th.as_tensor(weights * losses / losses[losses > 0.0].mean(), dtype=th.float32)
+        # many small losses beside a few large ones do not add to their number
+        typical_loss = (losses @ losses) / losses.sum()
+        sizes = th.as_tensor(weights * losses / typical_loss, dtype=th.float32)
         coefficients = th.tensor(self.coefficients, requires_grad=True)
         optimizer = th.optim.LBFGS([coefficients], max_iter=N_ITERATIONS, line_search_fn="strong_wolfe")
 

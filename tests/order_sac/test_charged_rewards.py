@@ -125,7 +125,6 @@ def lossy_env(**kwargs: Any) -> ToyEnv:
 @pytest.fixture
 def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charged_rewards, "FIT_INTERVAL", 100)
-    monkeypatch.setattr(charged_rewards, "RECENT", 200)
 
 
 @pytest.mark.usefixtures("short_intervals")
@@ -209,3 +208,27 @@ def test_rewards_are_raw_again_without_losses() -> None:
     model.learn(800, reset_num_timesteps=False)
     np.testing.assert_array_equal(buffer.rewards, raw_rewards(buffer))
     assert model._charged_rewards.n_losses == 0
+
+
+@pytest.mark.usefixtures("short_intervals")
+def test_rewards_of_earlier_policies_are_no_losses() -> None:
+    """The fence is that of the whole buffer: rewards improve from -10 to 10, and one in 19 is a loss all along."""
+    rng = np.random.default_rng(0)
+    rewards = np.repeat([-10.0, -5.0, 0.0, 5.0, 10.0], 200) + rng.normal(size=1000)
+    rewards[::19] = -1000.0
+    env = ToyEnv(action_space=spaces.Box(-2.0, 2.0, (2,)), lengths=(5,), rewards=rewards.tolist())
+    model = make_model(env, buffer_size=2000).learn(1000)
+    assert model._charged_rewards.n_losses == len(rewards[:1000:19])
+    assert -1000.0 < model._charged_rewards.fence < -13.0
+
+
+def test_small_losses_do_not_weaken_the_penalty() -> None:
+    """A thousand tiny losses beside five large ones, which alone decide what is expected."""
+    rng = np.random.default_rng(0)
+    inputs, losses = rng.normal(size=(4000, 3)).astype(np.float32), np.zeros(4000)
+    losses[:5] = 500.0
+    alone, both = LossRegression(), LossRegression()
+    alone.fit(inputs, losses, np.ones(4000))
+    losses[5:1005] = 0.01
+    both.fit(inputs, losses, np.ones(4000))
+    np.testing.assert_allclose(both.predict(inputs), alone.predict(inputs), rtol=0.1, atol=0.01)

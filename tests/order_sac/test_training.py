@@ -29,7 +29,6 @@ REWARDS = [*np.random.default_rng(0).normal(size=13), -1000.0]
 @pytest.fixture(autouse=True)
 def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charged_rewards, "FIT_INTERVAL", 40)
-    monkeypatch.setattr(charged_rewards, "RECENT", 100)
 
 
 def make_env(n_envs: int = 1, **kwargs: Any) -> Any:
