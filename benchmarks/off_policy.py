@@ -130,7 +130,8 @@ def main() -> int:
     args = parser.parse_args()
     runs = plan(args.methods, args.seeds)
     if args.report is not None:
-        report(runs, args.out, args.report, shlex.join(["python", "benchmarks/off_policy.py", *sys.argv[1:]]))
+        training = [word for word in sys.argv[1:] if word not in ("--report", str(args.report))]
+        report(runs, args.out, args.report, shlex.join(["python", "benchmarks/off_policy.py", *training]))
         return 0
     failures = run_all(runs, args.out, args.n_jobs)
     for failure in failures:
