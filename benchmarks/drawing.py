@@ -36,10 +36,10 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def move_legend(figure: "Figure", loc: str) -> None:
-    """Put the legend of the first axes outside of all axes, e.g. at ``"outside right center"``."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    columns = 1 if "center" in loc else len(labels)
-    figure.legend(handles, labels, loc=loc, ncols=columns, frameon=False, fontsize="small")
+    """Put one legend of all axes outside of them, e.g. at ``"outside right center"``."""
+    handles = {label: handle for ax in figure.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    columns = 1 if loc.endswith("center") and "upper" not in loc else len(handles)
+    figure.legend(handles.values(), handles.keys(), loc=loc, ncols=columns, frameon=False, fontsize="small")
     for ax in figure.axes:
         if (legend := ax.get_legend()) is not None:
             legend.remove()
