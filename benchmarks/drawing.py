@@ -38,7 +38,7 @@ def save(figure: "Figure", path: Path) -> None:
 def move_legend(figure: "Figure", loc: str) -> None:
     """Put one legend of all axes outside of them, e.g. at ``"outside right center"``."""
     handles = {label: handle for ax in figure.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    columns = 1 if loc.endswith("center") and "upper" not in loc else len(handles)
+    columns = 1 if "right center" in loc else len(handles)
     figure.legend(handles.values(), handles.keys(), loc=loc, ncols=columns, frameon=False, fontsize="small")
     for ax in figure.axes:
         if (legend := ax.get_legend()) is not None:
