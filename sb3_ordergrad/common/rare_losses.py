@@ -16,6 +16,14 @@ MAX_INPUTS = 64  # wider inputs are projected
 MAX_NUMBERS = 250_000  # numbers that are remembered at most, since they are saved with the model
 
 
+def input_projection(n_inputs: int) -> np.ndarray:
+    """:return: the identity, or a fixed random projection of more than ``MAX_INPUTS`` inputs; shape (n_inputs, width)"""
+    if n_inputs <= MAX_INPUTS:
+        return np.eye(n_inputs, dtype=np.float32)
+    normal = np.random.default_rng(0).normal(size=(n_inputs, MAX_INPUTS)) / np.sqrt(n_inputs)
+    return normal.astype(np.float32)
+
+
 def loss_fence(rewards: np.ndarray, returns: np.ndarray) -> float:
     """
     The fence: a raw reward below it is a rare loss.
@@ -116,10 +124,7 @@ class RareLossModel:
         return expected
 
     def _create(self, n_inputs: int) -> None:
-        self.projection = np.eye(n_inputs, dtype=np.float32)
-        if n_inputs > MAX_INPUTS:
-            normal = np.random.default_rng(0).normal(size=(n_inputs, MAX_INPUTS)) / np.sqrt(n_inputs)
-            self.projection = normal.astype(np.float32)
+        self.projection = input_projection(n_inputs)
         width = self.projection.shape[1]
         last = nn.Linear(64, 1)
         nn.init.zeros_(last.weight)

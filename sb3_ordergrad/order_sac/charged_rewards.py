@@ -11,7 +11,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 
 from sb3_ordergrad.common.groups import cached_lstatistic
 from sb3_ordergrad.common.rare_losses import loss_fence
-from sb3_ordergrad.lstatistics import Objective
+from sb3_ordergrad.lstatistics import GroupInfluence, Objective
 from sb3_ordergrad.order_sac.loss_regression import LossRegression
 
 FIT_INTERVAL = 4096  # timesteps between two fits at least
@@ -102,12 +102,12 @@ class ChargedRewards:
         lstatistic = cached_lstatistic(len(returns), k, objective)
         self.slope = float(lstatistic.rank_weights.sum())
         self.loss_weight = float(lstatistic.influence_constants[0][0])
-        if counts.any():
-            sizes, costs = shortfalls / np.maximum(counts, 1.0), np.zeros(len(returns))
-            for i in np.flatnonzero(counts):
-                ends = returns[i] + np.array([0.0, sizes[i]])
-                costs[i] = np.diff(lstatistic.influence(ends, np.delete(returns, i))).item()
-            self.loss_weight = float(counts @ costs / shortfalls.sum())
+        lossy = np.flatnonzero(counts)
+        if len(lossy) > 0:
+            phi = GroupInfluence(lstatistic, returns)
+            without_loss = returns[lossy] + shortfalls[lossy] / counts[lossy]
+            costs = phi(without_loss, lossy) - phi(returns[lossy], lossy)
+            self.loss_weight = float(counts[lossy] @ costs / shortfalls.sum())
 
     def _charge(self, buffer: ReplayBuffer, rows: Any) -> None:
         """Write the rewards of these rows of the buffer."""

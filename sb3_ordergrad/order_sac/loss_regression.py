@@ -3,7 +3,8 @@
 import numpy as np
 import torch as th
 
-MAX_INPUTS = 64  # wider inputs are projected
+from sb3_ordergrad.common.rare_losses import input_projection
+
 N_FEATURES = 256  # random features beside the inputs
 FEATURE_SCALE = 0.3  # of the random features, relative to the inputs
 RIDGE = 3.0  # penalty, in losses of typical size
@@ -34,7 +35,7 @@ class LossRegression:
         """
         if self.coefficients is None:
             self._create(inputs.shape[1])
-        inputs = self._project(inputs)
+        inputs = inputs @ self.projection
         self.mean, self.std = inputs.mean(0), inputs.std(0) + 1e-6
         features = th.from_numpy(self._features(inputs))
         shares = weights / weights.sum()
@@ -65,21 +66,16 @@ class LossRegression:
         :param inputs: shape (n, n_inputs), float32
         :return: expected losses, shape (n,)
         """
-        features = self._features(self._project(inputs))
+        features = self._features(inputs @ self.projection)
         return self.mean_loss * np.exp(features @ self.coefficients - self.log_mean_ratio)
 
     def _create(self, n_inputs: int) -> None:
         rng = np.random.default_rng(0)
-        self.projection: np.ndarray | None = None
-        width = min(n_inputs, MAX_INPUTS)
-        if n_inputs > MAX_INPUTS:
-            self.projection = rng.normal(0.0, n_inputs**-0.5, (n_inputs, MAX_INPUTS)).astype(np.float32)
+        self.projection = input_projection(n_inputs)
+        width = self.projection.shape[1]
         self.directions = rng.normal(0.0, FEATURE_SCALE, (width, N_FEATURES)).astype(np.float32)
         self.offsets = rng.normal(size=N_FEATURES).astype(np.float32)
         self.coefficients = np.zeros(width + N_FEATURES, dtype=np.float32)
-
-    def _project(self, inputs: np.ndarray) -> np.ndarray:
-        return inputs if self.projection is None else inputs @ self.projection
 
     def _features(self, inputs: np.ndarray) -> np.ndarray:
         standardised = np.clip((inputs - self.mean) / self.std, -3.0, 3.0)
