@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -177,3 +178,35 @@ def assert_same_parameters(first: BaseAlgorithm, second: BaseAlgorithm) -> None:
     assert expected.keys() == actual.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(actual[name], value, err_msg=name, strict=True)
+
+
+def assert_trains(model: Any, timesteps: int) -> None:
+    """Training moves the networks of an off-policy model, and they stay finite."""
+    before, after = parameters_of(model), parameters_of(model.learn(timesteps))
+    assert model._n_updates > 0
+    assert all(np.isfinite(value).all() for value in after.values())
+    for network in ("actor", "critic", "critic_target"):
+        assert any((after[name] != before[name]).any() for name in after if name.split(".")[0] == network)
+
+
+def assert_continues(uninterrupted: Any, model: Any, folder: Path, timesteps: int) -> Any:
+    """
+    An off-policy model that is saved in mid-episode, with its replay buffer, continues as if it had not been interrupted.
+
+    :param uninterrupted: a trained model
+    :param model: the same, with an environment of its own
+    :param folder: for the files
+    :param timesteps: to train both on
+    :return: the loaded model
+    """
+    model.save(folder / "model")
+    model.save_replay_buffer(folder / "buffer")
+    loaded = type(model).load(folder / "model", env=model.get_env(), device="cpu", force_reset=False)
+    loaded.load_replay_buffer(folder / "buffer")
+    for each in (uninterrupted, loaded):
+        # the file holds no state of the random generators
+        each.set_random_seed(1)
+        each.learn(timesteps, reset_num_timesteps=False)
+    assert loaded._n_updates == uninterrupted._n_updates
+    assert_same_parameters(uninterrupted, loaded)
+    return loaded

@@ -13,7 +13,7 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
-from toy_envs import SMALL_NET, ToyEnv, assert_same_parameters, parameters_of
+from toy_envs import SMALL_NET, ToyEnv, assert_continues, assert_same_parameters, assert_trains
 
 from sb3_ordergrad import OrderSAC
 from sb3_ordergrad.order_sac import MlpPolicy, MultiInputPolicy, charged_rewards
@@ -42,14 +42,6 @@ def make_model(env: Any = None, policy: Any = "MlpPolicy", algorithm: type[SAC] 
     if algorithm is OrderSAC:
         settings |= {"k": 2, "group_size": 4}
     return algorithm(policy, env or make_env(), policy_kwargs=policy_kwargs, **settings | kwargs)
-
-
-def assert_trains(model: Any, timesteps: int = 80) -> None:
-    before, after = parameters_of(model), parameters_of(model.learn(timesteps))
-    assert model._n_updates > 0
-    assert all(np.isfinite(value).all() for value in after.values())
-    for network in ("actor", "critic", "critic_target"):
-        assert any((after[name] != before[name]).any() for name in after if name.split(".")[0] == network)
 
 
 def assert_charges(model: Any) -> None:
@@ -96,7 +88,7 @@ def test_observations(policy: Any, space: spaces.Space) -> None:
 def test_her() -> None:
     """The rewards of other goals are those of the environment."""
     env = BitFlippingEnv(n_bits=3, continuous=True, max_steps=3)
-    assert_trains(make_model(env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer))
+    assert_trains(make_model(env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer), 80)
 
 
 def test_several_environments_and_evaluation(tmp_path: Path) -> None:
@@ -133,20 +125,10 @@ def test_log() -> None:
 
 @pytest.mark.parametrize("kwargs", [{}, {"use_sde": True, "ent_coef": 0.1}, {"objective": "min"}], ids=str)
 def test_continued_in_mid_episode(kwargs: dict[str, Any], tmp_path: Path) -> None:
-    """A model that is saved in mid-episode, with its replay buffer, continues as if it had not been interrupted."""
     env, kwargs = make_env(), kwargs | {"tau": 0.1}
     uninterrupted, model = make_model(**kwargs).learn(123), make_model(env, **kwargs).learn(123)
     assert 0 < env.envs[0].unwrapped.n_steps < 5
-    model.save(tmp_path / "model")
-    model.save_replay_buffer(tmp_path / "buffer")
-    loaded: Any = OrderSAC.load(tmp_path / "model", env=env, device="cpu", force_reset=False)
-    loaded.load_replay_buffer(tmp_path / "buffer")
-    for each in (uninterrupted, loaded):
-        # The file holds no state of the random generators
-        each.set_random_seed(1)
-        each.learn(60, reset_num_timesteps=False)
-    assert loaded._n_updates == uninterrupted._n_updates
-    assert_same_parameters(uninterrupted, loaded)
+    loaded = assert_continues(uninterrupted, model, tmp_path, timesteps=60)
     np.testing.assert_array_equal(loaded.replay_buffer.rewards, uninterrupted.replay_buffer.rewards)
     np.testing.assert_array_equal(
         np.array(loaded._charged_rewards.episodes), np.array(uninterrupted._charged_rewards.episodes)
@@ -169,11 +151,14 @@ def test_parameters_are_kept(tmp_path: Path) -> None:
 
 
 def test_files_of_sac(tmp_path: Path) -> None:
-    """Parameters fit both ways, and a buffer of SAC has raw rewards, all of which are charged."""
+    """Models are loaded and parameters fit both ways; a buffer of SAC has raw rewards, all of which are charged."""
     models = [make_model(algorithm=algorithm).learn(100) for algorithm in (SAC, OrderSAC)]
     sizes = []
     for model, other in (models, models[::-1]):
         model.save(tmp_path / "model")
+        loaded = type(other).load(tmp_path / "model", env=make_env(), device="cpu")
+        assert_same_parameters(model, loaded)
+        assert_trains(loaded, 120)
         sizes.append((tmp_path / "model.zip").stat().st_size)
         other.set_parameters(model.get_parameters())
         assert_same_parameters(*models)

@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
-from toy_envs import SMALL_NET, ToyEnv, assert_same_parameters, parameters_of
+from toy_envs import SMALL_NET, ToyEnv, assert_continues, assert_same_parameters, assert_trains, parameters_of
 
 from sb3_ordergrad import ReMAC
 from sb3_ordergrad.remac import MlpPolicy, MultiInputPolicy
@@ -44,14 +44,6 @@ def train_seeded(model: Any) -> None:
     np.random.seed(0)
     th.manual_seed(0)
     model.train(1, 8)
-
-
-def assert_trains(model: Any, timesteps: int = 24) -> None:
-    before, after = parameters_of(model), parameters_of(model.learn(timesteps))
-    assert model._n_updates > 0
-    assert all(np.isfinite(value).all() for value in after.values())
-    for network in ("actor", "critic", "critic_target"):
-        assert any((after[name] != before[name]).any() for name in after if name.split(".")[0] == network)
 
 
 class BatchNormExtractor(FlattenExtractor):
@@ -80,7 +72,7 @@ class BatchNormExtractor(FlattenExtractor):
     ids=str,
 )
 def test_settings(kwargs: dict[str, Any]) -> None:
-    assert_trains(make_model(**kwargs))
+    assert_trains(make_model(**kwargs), 24)
 
 
 @pytest.mark.slow
@@ -93,7 +85,7 @@ def test_observations(policy: Any, space: spaces.Space) -> None:
 
 def test_her() -> None:
     env = BitFlippingEnv(n_bits=3, continuous=True, max_steps=3)
-    assert_trains(make_model(env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer))
+    assert_trains(make_model(env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer), 24)
 
 
 def test_several_environments_and_evaluation(tmp_path: Path) -> None:
@@ -109,7 +101,7 @@ def test_several_environments_and_evaluation(tmp_path: Path) -> None:
 def test_vec_normalize() -> None:
     """The networks see normalized observations and rewards."""
     model = make_model(VecNormalize(make_env(2)))
-    assert_trains(model)
+    assert_trains(model, 24)
     seen = []
     model.actor.features_extractor.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     train_seeded(model)
@@ -138,7 +130,7 @@ def test_samples_of_a_state_differ(use_sde: bool) -> None:
 def test_batch_norm() -> None:
     """The target network gets the running statistics; a copy of the model trains on alike."""
     model = make_model(policy_kwargs={"features_extractor_class": BatchNormExtractor})
-    assert_trains(model)
+    assert_trains(model, 24)
     own, target = (network.features_extractor.norm.running_mean for network in (model.critic, model.critic_target))
     assert th.equal(own, target) and own.abs().max() > 0
     copied = deepcopy(model)
@@ -207,20 +199,10 @@ def test_soft_critic(ent_coef: Any) -> None:
     ids=["default", "tuned entropy", "gSDE, schedule", "one sample"],
 )
 def test_continued_in_mid_episode(kwargs: dict[str, Any], tmp_path: Path) -> None:
-    """A model that is saved in mid-episode, with its replay buffer, continues as if it had not been interrupted."""
     env, kwargs = make_env(), kwargs | {"learning_starts": 20, "tau": 0.1}
     uninterrupted, model = make_model(**kwargs).learn(40), make_model(env, **kwargs).learn(40)
     assert 0 < env.envs[0].unwrapped.n_steps < 7
-    model.save(tmp_path / "model")
-    model.save_replay_buffer(tmp_path / "buffer")
-    loaded: Any = ReMAC.load(tmp_path / "model", env=env, device="cpu", force_reset=False)
-    loaded.load_replay_buffer(tmp_path / "buffer")
-    for each in (uninterrupted, loaded):
-        # The file holds no state of the random generators
-        each.set_random_seed(1)
-        each.learn(30, reset_num_timesteps=False)
-    assert loaded._n_updates == uninterrupted._n_updates
-    assert_same_parameters(uninterrupted, loaded)
+    loaded = assert_continues(uninterrupted, model, tmp_path, timesteps=30)
     if kwargs.get("ent_coef") == "auto":
         assert loaded.log_ent_coef.item() == uninterrupted.log_ent_coef.item() != 0.0
 
