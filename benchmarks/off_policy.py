@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import drawing
 import numpy as np
@@ -59,20 +60,25 @@ def plan(methods: Sequence[str], seeds: Sequence[int]) -> list[Run]:
     return runs
 
 
+def finished(runs: Sequence[Run], out: Path, env_id: str, method: str) -> list[tuple[Run, dict[str, Any]]]:
+    """The finished runs of a method on a task, with their records."""
+    mine = [run for run in runs if (run.env_id, run.method) == (env_id, method) and is_done(run, out)]
+    return [(run, files.read_json(run.folder(out) / "record.json") or {}) for run in mine]
+
+
 def task_table(env_id: str, runs: Sequence[Run], out: Path) -> list[str]:
     """
     :param env_id: the task
     :param runs: all runs
     :param out: folder of the results
-    :return: mean and CVaR of each method with intervals over seeds and episodes, the CVaR of each seed, hours of a run
+    :return: mean and CVaR of each method with intervals over seeds and episodes, the CVaR of each seed, minutes of a run
     """
     level, rows = load_tasks()[env_id].level, []
     for name, seeds in load(runs, out)[env_id].items():
         statistics = {"mean": ("mean", None), "cvar": (f"cvar:{level:g}", None)}
         values = bootstrap_over_seeds([returns["sampled"] for returns in seeds.values()], statistics=statistics)
         each = ", ".join(f"{float(cvar(returns['sampled'], level)):.0f}" for returns in seeds.values())
-        mine = [run for run in runs if (run.env_id, run.method) == (env_id, name) and is_done(run, out)]
-        minutes = np.mean([files.read_json(run.folder(out) / "record.json")["seconds_training"] for run in mine]) / 60  # type: ignore[index]
+        minutes = np.mean([record["seconds_training"] for _, record in finished(runs, out, env_id, name)]) / 60
         rows.append([LABELS[name], text(values["mean"], 0), text(values["cvar"], 0), each, f"{minutes:.0f}"])
     return table(["method", "mean", f"CVaR_{level:g}", "CVaR of each seed", "minutes of a run"], rows)
 
@@ -85,14 +91,13 @@ def draw(runs: Sequence[Run], out: Path, path: Path) -> None:
         objective = f"cvar:{load_tasks()[env_id].level:g}"
         by_steps, by_time = {}, {}
         for name, label in LABELS.items():
-            mine = [run for run in runs if (run.env_id, run.method) == (env_id, name) and is_done(run, out)]
-            logs = [read_evaluations(run.folder(out) / "evaluations.npz") for run in mine]
+            mine = finished(runs, out, env_id, name)
             if not mine:
                 continue
+            logs = [read_evaluations(run.folder(out) / "evaluations.npz") for run, _ in mine]
             by_steps[label] = [(log["timesteps"], log["results"]) for log in logs]
-            records = [files.read_json(run.folder(out) / "record.json") or {} for run in mine]
             # a run of average speed
-            pace = float(np.mean([record["seconds_training"] / record["timesteps"] for record in records])) / 60
+            pace = float(np.mean([record["seconds_training"] / record["timesteps"] for _, record in mine])) / 60
             by_time[label] = [(log["timesteps"] * pace, log["results"]) for log in logs]
         plot_learning_curves(by_steps, objective, ax=row[0])
         plot_learning_curves(by_time, objective, ax=row[1])
