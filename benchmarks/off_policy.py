@@ -40,8 +40,6 @@ OWN_SETTINGS = {
     "learning_rate": 7e-4,
     "learning_starts": 2000,
     "policy_kwargs": "dict(net_arch=[128, 128])",
-    # the time is observed, and the return ends with the episode
-    "replay_buffer_kwargs": "dict(handle_timeout_termination=False)",
 }
 BEGIN, END = "<!-- off-policy: written by benchmarks/off_policy.py --report -->", "<!-- end of off-policy -->"
 

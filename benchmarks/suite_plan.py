@@ -259,6 +259,9 @@ def make_run(task: Task, name: str, seed: int, changes: dict[str, Any] | None = 
         # SB3's settings: one environment, raw rewards
         settings = {key: settings[key] for key in ("env_wrapper", "env_kwargs") if key in settings}
         settings |= {"normalize": {"norm_obs": True, "norm_reward": False}, "learning_starts": 5000}
+    if name in OFF_POLICY:
+        # neither the mean nor the price of a loss depends on what was collected
+        settings.pop("env_wrapper", None)
     settings = apply(changes, {**settings, **method.settings(task)}, task)
     steps = settings.pop("n_timesteps", int(task.steps * method.steps))
     fields: dict[str, Any] = {

@@ -24,7 +24,7 @@ def input_projection(n_inputs: int) -> np.ndarray:
     return normal.astype(np.float32)
 
 
-def loss_fence(rewards: np.ndarray, returns: np.ndarray) -> float:
+def loss_fence(rewards: np.ndarray, spread: float) -> float:
     """
     The fence: a raw reward below it is a rare loss.
 
@@ -34,11 +34,11 @@ def loss_fence(rewards: np.ndarray, returns: np.ndarray) -> float:
     ``MIN_RATIO`` times as many rewards lie below it as lie as far above.
 
     :param rewards: recent raw rewards, shape (n,)
-    :param returns: of recent episodes, shape (N,)
+    :param spread: distance of the 0.1 and 0.9 quantiles of recent returns
     :return: the fence; -inf where the rewards have outliers on both sides
     """
     low, high = np.quantile(rewards, [0.1, 0.9])
-    distance = max(1.5 * (high - low), 0.1 * np.ptp(np.quantile(returns, [0.1, 0.9])))
+    distance = max(1.5 * (high - low), 0.1 * spread)
     n_losses, n_gains = (rewards < low - distance).sum(), (rewards > high + distance).sum()
     return float(low - distance) if n_losses >= MIN_RATIO * n_gains else -np.inf
 
@@ -83,7 +83,7 @@ class RareLossModel:
         :return: the fence; -inf before ``CHUNK`` timesteps, and where the rewards have outliers on both sides
         """
         self.recent = np.append(self.recent, rewards)[-max(CHUNK, rewards.size) :]
-        return loss_fence(self.recent, returns) if len(self.recent) >= CHUNK else -np.inf
+        return loss_fence(self.recent, np.ptp(np.quantile(returns, [0.1, 0.9]))) if len(self.recent) >= CHUNK else -np.inf
 
     def expected_losses(self, inputs: np.ndarray, losses: np.ndarray, shortfalls: np.ndarray) -> np.ndarray:
         """

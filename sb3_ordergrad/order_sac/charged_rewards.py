@@ -1,5 +1,6 @@
 """Rewards of a replay buffer whose rare losses are replaced by a charge for the risk."""
 
+import math
 from collections import deque
 from typing import Any
 
@@ -11,81 +12,90 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 
 from sb3_ordergrad.common.groups import cached_lstatistic
 from sb3_ordergrad.common.rare_losses import loss_fence
-from sb3_ordergrad.lstatistics import GroupInfluence, Objective
+from sb3_ordergrad.lstatistics import Objective
 from sb3_ordergrad.order_sac.loss_regression import LossRegression
 
 FIT_INTERVAL = 4096  # timesteps between two fits at least
 FIT_GROWTH = 0.05  # the same as a share of the stored timesteps, so that all fits cost a fixed time per timestep
+MIN_RETURNS, MAX_RETURNS = 10, 100  # of the most recent episodes, which the fence depends on
 MIN_LOSSES = 4  # to learn from
 MAX_ROWS = 8000  # steps without a loss to learn from
 MAX_NUMBERS = 2**22  # of inputs at a time, since images are large
+
+
+def prices(objective: Objective, k: float) -> tuple[float, float]:
+    """
+    :param objective: of the returns
+    :param k: its sample size
+    :return: what the objective gains if all returns rise by 1 (the sum of the rank weights, 1 for all but dispersions), and
+        what it loses per unit that a rare loss takes from an episode that becomes the worst (k times the lowest rank weight)
+    """
+    lstatistic = cached_lstatistic(2 * math.ceil(k), k, objective)
+    return float(lstatistic.rank_weights.sum()), float(lstatistic.influence_constants[0][0])
 
 
 class ChargedRewards:
     r"""
     Rewards that charge each step for its risk of a rare loss. Saved with the model.
 
-    With a fence f (:func:`~sb3_ordergrad.common.rare_losses.loss_fence`), the expected shortfall
-    :math:`h(s, a) \approx E[\max(f - r, 0) \mid s, a]` (:class:`LossRegression`) and phi, the transformed return of the
-    objective in a group of the most recent episodes,
+    With a fence f (:func:`~sb3_ordergrad.common.rare_losses.loss_fence`) and the expected shortfall
+    :math:`h(s, a) \approx E[\max(f - r, 0) \mid s, a]` (:class:`LossRegression`),
 
-    .. math:: \tilde r_t = c \max(r_t, f) - \lambda h(s_t, a_t), \qquad
-              \lambda = \frac{\sum_i n_i (\varphi_i(R_i + l_i) - \varphi_i(R_i))}{\sum_i n_i l_i}
+    .. math:: \tilde r_t = c \max(r_t, f) - \lambda h(s_t, a_t)
 
-    where episode i has n_i losses of mean shortfall l_i: lambda is what the objective loses by a unit of shortfall, 1 for the
-    mean, ``1 / level`` for a CVaR where losses are rarer than its level. Without a loss in the group it is the slope of phi
-    below all returns. c is the mean slope of phi, 1 for all common objectives: the spread of other rewards does not count.
+    with the prices c and lambda of the objective (:func:`prices`): 1 and 1 for the mean, 1 and ``1 / level`` for a CVaR. With
+    the sums X of the :math:`\max(r_t, f)` and L of the shortfalls over an episode, the return is X - L. If no rank has a larger
+    weight than the lowest, as for a CVaR, no loss can cost more than lambda: ``J(X - L) >= J(X) - lambda E[L]``. What is
+    maximised is this bound with the mean of X, ``c E[X] - lambda E[L]``. It is the CVaR itself if X is certain and
+    losses are rarer than the level.
 
     :param n_envs: number of environments
     """
 
     def __init__(self, n_envs: int) -> None:
-        # return, sum of shortfalls and number of losses of the episodes that have ended, and of the unfinished ones
-        self.episodes: deque[np.ndarray] = deque(maxlen=1)
+        self.returns: deque[float] = deque(maxlen=MAX_RETURNS)
         self.restart(n_envs)
         self.fence = -np.inf
-        self.loss_weight = self.slope = 1.0
+        self.slope = self.loss_weight = 1.0
         self.n_losses = 0
         self.regression = LossRegression()
         self.n_unseen = 0  # timesteps since the last fit
 
     def restart(self, n_envs: int) -> None:
         """Begin new episodes in all environments."""
-        self.ongoing = np.zeros((n_envs, 3))
+        self.collected = np.zeros(n_envs)
 
-    def store(self, buffer: ReplayBuffer, dones: np.ndarray, objective: Objective, k: float, group_size: int) -> None:
+    def store(self, buffer: ReplayBuffer, dones: np.ndarray, objective: Objective, k: float) -> None:
         """
         Replace the rewards that the buffer got last; from time to time learn, and replace all.
 
         :param buffer: of the algorithm
         :param dones: whether the episodes ended, shape (n_envs,)
-        :param objective: its phi prices the losses
+        :param objective: its prices are those of the charges
         :param k: its sample size
-        :param group_size: number of episodes that are compared
         """
         last = [(buffer.pos - 1) % buffer.buffer_size]
         rewards = raw_rewards(buffer)[last[0]] = buffer.rewards[last[0]]
-        if self.episodes.maxlen != group_size:
-            self.episodes = deque(self.episodes, group_size)
-        shortfalls = np.maximum(self.fence - rewards, 0.0)
-        self.ongoing += np.column_stack([rewards, shortfalls, shortfalls > 0.0])
-        for env in np.flatnonzero(dones):
-            self.episodes.append(self.ongoing[env].copy())
-            self.ongoing[env] = 0.0
+        self.collected += rewards
+        self.returns.extend(self.collected[dones])
+        self.collected[dones] = 0.0
         self.n_unseen += buffer.n_envs
-        if self.n_unseen >= max(FIT_INTERVAL, FIT_GROWTH * buffer.size() * buffer.n_envs) and len(self.episodes) > k:
-            self._learn(buffer, objective, k)
+        interval = max(FIT_INTERVAL, FIT_GROWTH * buffer.size() * buffer.n_envs)
+        if self.n_unseen >= interval and len(self.returns) >= MIN_RETURNS:
+            self.slope, self.loss_weight = prices(objective, k)
+            self._learn(buffer)
         elif self.regression.coefficients is not None:
             self._charge(buffer, last)
 
-    def _learn(self, buffer: ReplayBuffer, objective: Objective, k: float) -> None:
+    def _learn(self, buffer: ReplayBuffer) -> None:
         self.n_unseen = 0
         rewards = raw_rewards(buffer)[: buffer.size()]
-        # of all rewards that are stored: what was usual for an earlier policy is no loss now
-        self.fence = loss_fence(rewards.ravel(), np.array(self.episodes)[:, 0])
+        # the upper half of the returns, since losses and lost policies spread the lower one
+        median, high = np.quantile(self.returns, [0.5, 0.9])
+        # all rewards that are stored: what was usual for an earlier policy is no loss now
+        self.fence = loss_fence(rewards.ravel(), 2.0 * (high - median))
         losses = np.maximum(self.fence - rewards, 0.0)
         self.n_losses = int((losses > 0.0).sum())
-        self._set_weight(objective, k)
         if self.n_losses < MIN_LOSSES:
             self.regression = LossRegression()
             buffer.rewards[: len(rewards)] = rewards
@@ -96,18 +106,6 @@ class ChargedRewards:
         n_numbers = losses.size * step_inputs(buffer, steps[:1], envs[:1]).size
         for rows in np.array_split(np.arange(len(rewards)), 1 + n_numbers // MAX_NUMBERS):
             self._charge(buffer, rows)
-
-    def _set_weight(self, objective: Objective, k: float) -> None:
-        returns, shortfalls, counts = np.array(self.episodes).T
-        lstatistic = cached_lstatistic(len(returns), k, objective)
-        self.slope = float(lstatistic.rank_weights.sum())
-        self.loss_weight = float(lstatistic.influence_constants[0][0])
-        lossy = np.flatnonzero(counts)
-        if len(lossy) > 0:
-            phi = GroupInfluence(lstatistic, returns)
-            without_loss = returns[lossy] + shortfalls[lossy] / counts[lossy]
-            costs = phi(without_loss, lossy) - phi(returns[lossy], lossy)
-            self.loss_weight = float(counts[lossy] @ costs / shortfalls.sum())
 
     def _charge(self, buffer: ReplayBuffer, rows: Any) -> None:
         """Write the rewards of these rows of the buffer."""

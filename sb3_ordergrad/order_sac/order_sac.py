@@ -9,15 +9,15 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.sac.policies import SACPolicy
 
-from sb3_ordergrad.common.group_parameters import GroupParameters
-from sb3_ordergrad.lstatistics import ObjectiveLike, parse_objective
+from sb3_ordergrad.common.groups import default_k
+from sb3_ordergrad.lstatistics import ObjectiveLike, parse_objective, rank_weights
 from sb3_ordergrad.order_sac.charged_rewards import ChargedRewards, restore_rewards
 from sb3_ordergrad.order_sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfOrderSAC = TypeVar("SelfOrderSAC", bound="OrderSAC")
 
 
-class OrderSAC(GroupParameters, SAC):
+class OrderSAC(SAC):
     """
     SAC that pays for the risk of rare, large losses what an L-statistic of the return loses by them.
 
@@ -80,10 +80,9 @@ class OrderSAC(GroupParameters, SAC):
         Setting it to auto, the code will be run on the GPU if possible.
     :param objective: What to maximise over the returns of the episodes: ``"cvar:0.25"``, ``"mean"``, ``"min"``,
         ``"mean - 0.5*gini"``, a vector of ``k`` ascending rank weights, ... (all spellings: ``docs/reference/objectives.md``)
-    :param k: Sample size K of the objective, ``1 <= k < group_size``: the rank weights apply to K episodes
-        drawn from the group without replacement. ``None`` is 16, or as many that 4 episodes are in the tail of the
-        objective (80 for ``"cvar:0.05"``), or the number of given rank weights
-    :param group_size: Number of the most recent episodes that are compared. ``None`` is twice ``k``
+    :param k: Sample size K of the objective, a real number >= 1: the price of a loss is k times the lowest rank weight.
+        ``None`` is 16, or as many that 4 episodes are in the tail of the objective (80 for ``"cvar:0.05"``), or the number of
+        given rank weights
     :param _init_setup_model: Whether or not to build the network at the creation of the instance
     """
 
@@ -124,7 +123,6 @@ class OrderSAC(GroupParameters, SAC):
         device: th.device | str = "auto",
         objective: ObjectiveLike = "cvar:0.25",
         k: float | None = None,
-        group_size: int | None = None,
         _init_setup_model: bool = True,
     ):
         super().__init__(
@@ -159,13 +157,12 @@ class OrderSAC(GroupParameters, SAC):
         )
         self.objective = objective
         self.k = k
-        self.group_size = group_size
 
         if _init_setup_model:
             self._setup_model()
 
     def _setup_model(self) -> None:
-        self._check_group_parameters()
+        self._check_parameters()
         super()._setup_model()
         if not hasattr(self, "_charged_rewards"):
             # saved with the model: a loaded model has them
@@ -173,7 +170,7 @@ class OrderSAC(GroupParameters, SAC):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         # Attributes may have been changed since the model was created
-        self._check_group_parameters()
+        self._check_parameters()
         last_obs = self._last_obs
         result = super()._setup_learn(*args, **kwargs)
         if self._last_obs is not last_obs:
@@ -186,14 +183,22 @@ class OrderSAC(GroupParameters, SAC):
         return result
 
     @property
+    def _sample_size(self) -> float:
+        return default_k(parse_objective(self.objective)) if self.k is None else self.k
+
+    @property
     def _is_mean(self) -> bool:
-        return parse_objective(self.objective).is_mean(self.k)
+        return parse_objective(self.objective).is_mean(self._sample_size)
+
+    def _check_parameters(self) -> None:
+        """Raise a ValueError if k is out of its range, or if the objective is not defined for it."""
+        rank_weights(self.objective, self._sample_size)
 
     def _store_transition(self, replay_buffer: ReplayBuffer, *args: Any) -> None:
         super()._store_transition(replay_buffer, *args)
         if not self._is_mean:
             _, _, _, dones, _ = args
-            self._charged_rewards.store(replay_buffer, dones, parse_objective(self.objective), self.k, self.group_size)
+            self._charged_rewards.store(replay_buffer, dones, parse_objective(self.objective), self._sample_size)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         super().train(gradient_steps, batch_size)

@@ -58,12 +58,7 @@ def convert_ordera2c_params(sampled: Hyperparams) -> Hyperparams:
 
 convert_orderppo_params = convert_ordera2c_params
 convert_reppo_params = convert_onpolicy_params
-
-
-def convert_ordersac_params(sampled: Hyperparams) -> Hyperparams:
-    """Keywords of OrderSAC from the parameters of a trial."""
-    others, pair = _convert_pair(sampled, "group_size")
-    return {**convert_offpolicy_params(others), **pair}
+convert_ordersac_params = convert_offpolicy_params
 
 
 def convert_remac_params(sampled: Hyperparams) -> Hyperparams:
@@ -141,11 +136,8 @@ def sample_ordera2c_params(trial: optuna.Trial, n_actions: int, n_envs: int, add
     return convert_ordera2c_params({**_suggest_on_policy(trial, n_steps_pow=(2, 10)), **_suggest_order(trial)})
 
 
-def sample_ordersac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:
-    """Sampler of OrderSAC: RL Zoo's space of SAC and the pair (k, group_size)."""
-    sac = sample_sac_params(trial, n_actions, n_envs, additional_args)
-    _, pair = _convert_pair(_suggest_pair(trial, EPISODE_PAIRS), "group_size")
-    return {**sac, **pair}
+# no parameter of its own has to be tuned
+sample_ordersac_params = sample_sac_params
 
 
 def sample_remac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> Hyperparams:

@@ -1,6 +1,5 @@
 """The expected loss, its price, and the rewards of the replay buffer."""
 
-from collections import deque
 from itertools import combinations
 from typing import Any
 
@@ -14,9 +13,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from toy_envs import SMALL_NET, ToyEnv, assert_same_parameters
 
 from sb3_ordergrad import OrderSAC
-from sb3_ordergrad.lstatistics import parse_objective, rank_weights
+from sb3_ordergrad.lstatistics import exact_lstatistic, parse_objective, rank_weights
 from sb3_ordergrad.order_sac import charged_rewards
-from sb3_ordergrad.order_sac.charged_rewards import ChargedRewards, raw_rewards, step_inputs
+from sb3_ordergrad.order_sac.charged_rewards import prices, raw_rewards, step_inputs
 from sb3_ordergrad.order_sac.loss_regression import FEATURE_SCALE, RIDGE, LossRegression
 
 LOSS = 100.0
@@ -73,45 +72,50 @@ def phi_by_enumeration(x: float, others: np.ndarray, k: int, weights: np.ndarray
     return k * float(np.mean([np.sort([x, *sample]) @ weights for sample in samples]))
 
 
-@pytest.mark.parametrize("objective", ["cvar:0.5", "mean - 0.5*gini", "median", "max", "var:0.25", "mean"])
-@pytest.mark.parametrize("n_lossy", [0, 1, 3])
-def test_weight_is_what_the_losses_cost(objective: str, n_lossy: int) -> None:
-    rng, k, n = np.random.default_rng(0), 4, 9
-    counts = np.where(np.arange(n) < n_lossy, rng.integers(1, 3, n), 0)
-    losses = rng.uniform(5.0, 9.0, n)
-    returns = rng.normal(size=n) - counts * losses
-    rewards = ChargedRewards(1)
-    rewards.episodes = deque(np.column_stack([returns, counts * losses, counts]))
-    rewards._set_weight(parse_objective(objective), k)
-    weights = rank_weights(objective, k)
-
-    def cost(i: int, low: float, high: float) -> float:
-        others = np.delete(returns, i)
-        return phi_by_enumeration(high, others, k, weights) - phi_by_enumeration(low, others, k, weights)
-
-    if n_lossy == 0:
-        # of a loss that comes next
-        expected = cost(0, returns.min() - 2.0, returns.min() - 1.0)
-    else:
-        costs = sum(counts[i] * cost(i, returns[i], returns[i] + losses[i]) for i in range(n_lossy))
-        expected = costs / (counts @ losses)
-    assert rewards.loss_weight == pytest.approx(expected, abs=1e-9)
-    assert rewards.slope == pytest.approx(weights.sum())
+@pytest.mark.parametrize("objective", ["cvar:0.5", "mean - 0.5*gini", "median", "max", "quantile:0.25", "mean", "gini"])
+def test_prices(objective: str) -> None:
+    """What the objective loses by a unit of the worst return, and gains by a unit of all, by enumeration."""
+    k, returns = 4, np.random.default_rng(0).normal(size=8)
+    weights, worst = rank_weights(objective, k), returns.min() - 1.0
+    loss = phi_by_enumeration(worst, returns, k, weights) - phi_by_enumeration(worst - 1.0, returns, k, weights)
+    assert prices(parse_objective(objective), k) == pytest.approx((weights.sum(), loss), abs=1e-9)
 
 
-@pytest.mark.parametrize(("objective", "weight"), [("cvar:0.25", 4.0), ("cvar:0.1", 10.0), ("mean", 1.0), ("median", 0.0)])
-def test_weight_of_losses_that_are_rarer_than_the_level(objective: str, weight: float) -> None:
-    rng = np.random.default_rng(0)
-    losses = np.where(np.arange(80) < 2, 1000.0, 0.0)
-    rewards = ChargedRewards(1)
-    rewards.episodes = deque(np.column_stack([rng.normal(size=80) - losses, losses, losses > 0.0]))
-    rewards._set_weight(parse_objective(objective), 40)
-    assert rewards.loss_weight == pytest.approx(weight, abs=0.02 + 0.01 * weight)
+@pytest.mark.parametrize(
+    ("objective", "k", "price"),
+    [
+        ("cvar:0.25", 16, 4.0),
+        ("cvar:0.1", 40, 10.0),
+        ("mean", 16, 1.0),
+        ("median", 16, 0.0),
+        ("min", 3.7, 3.7),
+        ("max", 1, 1.0),
+    ],
+)
+def test_price_of_a_loss(objective: str, k: float, price: float) -> None:
+    assert prices(parse_objective(objective), k)[1] == pytest.approx(price)
+
+
+@pytest.mark.parametrize("objective", ["cvar:0.25", "cvar:0.1", "mean", "mean - 0.3*gini", "min"])
+@pytest.mark.parametrize("chance", [0.01, 0.3])
+def test_lower_bound(objective: str, chance: float) -> None:
+    """Of a return with losses L: the value of the rest X less the price of the mean loss; exact if X is certain."""
+    rng, k, n = np.random.default_rng(0), 16, 400
+    losses = np.where(rng.random(n) < chance, rng.exponential(50.0, n), 0.0)
+
+    def value(returns: np.ndarray) -> float:
+        return float(exact_lstatistic(returns, np.full(n, 1.0 / n), k, objective).value)
+
+    for rest in (rng.normal(0.0, 20.0, n), np.full(n, 7.0)):
+        bound = value(rest) - prices(parse_objective(objective), k)[1] * losses.mean()
+        assert value(rest - losses) >= bound - 1e-9
+    if objective == "mean" or (chance == 0.01 and objective == "cvar:0.25"):
+        assert value(rest - losses) == pytest.approx(bound, rel=0.02)
 
 
 def make_model(env: Any, **kwargs: Any) -> OrderSAC:
     settings: dict[str, Any] = {"buffer_size": 400, "batch_size": 8, "learning_starts": 10, "seed": 0, "device": "cpu"}
-    settings |= {"k": 2, "group_size": 6, "train_freq": 10, "gradient_steps": 1}
+    settings |= {"k": 2, "train_freq": 10, "gradient_steps": 1}
     return OrderSAC("MlpPolicy", env, policy_kwargs=dict(SMALL_NET), **settings | kwargs)
 
 
@@ -149,12 +153,12 @@ def test_rewards_of_the_buffer(n_envs: int, max_numbers: int, monkeypatch: pytes
     assert raw.min() == -1000.0 < charged.fence < raw[raw > -1000.0].min()
     # the mean charge is the mean loss, times what the objective loses by it
     shortfall = np.maximum(charged.fence - raw, 0.0).mean()
-    assert 1.0 < charged.loss_weight <= 4.0 + 1e-9
+    assert charged.loss_weight == pytest.approx(2.0)
     assert expected.mean() == pytest.approx(shortfall, rel=0.3)
     # raw returns of whole episodes
     finished = [value for each in env.get_attr("returns") for value in each]
-    assert all(np.isclose(finished, value, rtol=1e-5).any() for value, _, _ in charged.episodes)
-    assert len(charged.episodes) == 6
+    assert all(np.isclose(finished, value, rtol=1e-5).any() for value in charged.returns)
+    assert len(charged.returns) == 100
 
 
 @pytest.mark.usefixtures("short_intervals")
@@ -171,7 +175,7 @@ def test_rewards_of_the_buffer(n_envs: int, max_numbers: int, monkeypatch: pytes
 def test_without_risk_it_is_sac(env: Any, objective: str, settings: dict[str, Any]) -> None:
     """Bit for bit."""
     models = []
-    for algorithm, own in ((SAC, {}), (OrderSAC, {"objective": objective, "k": 2, "group_size": 6})):
+    for algorithm, own in ((SAC, {}), (OrderSAC, {"objective": objective, "k": 2})):
         common: dict[str, Any] = {"buffer_size": 400, "batch_size": 8, "learning_starts": 10, "seed": 0, "device": "cpu"}
         model: Any = algorithm("MlpPolicy", env(), policy_kwargs=dict(SMALL_NET), train_freq=5, **common, **settings, **own)
         models.append(model.learn(300).learn(100, reset_num_timesteps=False))

@@ -1,6 +1,5 @@
 """Random valid configurations: an algorithm with its settings, an environment with its wrappers, and how long to train."""
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -269,7 +268,7 @@ def draw_off_policy(rng: Rng) -> Configuration:
     if algorithm == "OrderSAC":
         del settings["n_action_samples"], settings["actor_adam_eps"]
         k = 1 if callable(k) else k
-        settings |= {"k": k, "group_size": math.ceil(k) + int(rng.integers(1, 9))}
+        settings["k"] = k
     return Configuration(algorithm, env, n_envs, monitor, normalize, settings, timesteps, goals)
 
 
