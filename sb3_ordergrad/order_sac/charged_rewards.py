@@ -43,11 +43,12 @@ class ChargedRewards:
 
     .. math:: \tilde r_t = c \max(r_t, f) - \lambda h(s_t, a_t)
 
-    with the prices c and lambda of the objective (:func:`prices`): 1 and 1 for the mean, 1 and ``1 / level`` for a CVaR. With
-    the sums X of the :math:`\max(r_t, f)` and L of the shortfalls over an episode, the return is X - L. If no rank has a larger
-    weight than the lowest, as for a CVaR, no loss can cost more than lambda: ``J(X - L) >= J(X) - lambda E[L]``. What is
-    maximised is this bound with the mean of X, ``c E[X] - lambda E[L]``. It is the CVaR itself if X is certain and
-    losses are rarer than the level.
+    with the prices c and lambda of the objective (:func:`prices`): 1 and 1 for the mean, 1 and ``1 / level`` for a CVaR.
+
+    Over an episode let X be the sum of the :math:`\max(r_t, f)` and L that of the shortfalls, so that the return is X - L. If
+    no rank weighs more than the lowest, as in a CVaR, a loss costs at most lambda: ``J(X - L) >= J(X) - lambda E[L]``. What is
+    maximised is this bound with the mean of X, ``c E[X] - lambda E[L]``. It is the CVaR itself if X is certain and losses are
+    rarer than the level.
 
     :param n_envs: number of environments
     """
