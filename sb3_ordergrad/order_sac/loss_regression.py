@@ -1,5 +1,7 @@
 """Poisson regression of rare losses on observations and actions."""
 
+import math
+
 import numpy as np
 import torch as th
 
@@ -8,6 +10,7 @@ from sb3_ordergrad.common.rare_losses import input_projection
 N_FEATURES = 256  # random features beside the inputs
 FEATURE_SCALE = 0.3  # of the random features, relative to the inputs
 RIDGE = 3.0  # penalty, in losses of typical size
+MAX_MARGIN = math.log(2.0)  # for the uncertainty of the logarithm of an expected loss
 N_ITERATIONS = 40  # of L-BFGS at most; a fit starts from the last one
 
 
@@ -15,12 +18,16 @@ class LossRegression:
     r"""
     Expected loss of a step from few losses: a log-linear Poisson regression with a ridge penalty.
 
-    .. math:: h(x) = m \exp(w^\top \varphi(x)) / Z, \qquad \varphi(x) = [z, 0.3 \tanh(A z + b)]
+    .. math:: h(x) = \frac{m}{Z} \exp(w^\top \varphi(x) + \min(s^2(x) / 2, \log 2)), \qquad
+              \varphi(x) = [z, 0.3 \tanh(A z + b)]
 
-    with standardised inputs z within +-3, fixed random A and b, the mean loss m, and Z such that the mean of h over the data
-    is m. The coefficients w minimise the negative Poisson log-likelihood, with losses in units of ``sum l^2 / sum l``, plus
-    ``RIDGE * |w|^2``. With a dozen losses a network predicts those of other episodes worse than the constant m does, this
-    regression better (docs/experiments/trials.md).
+    with standardised inputs z within +-3, fixed random A and b, the mean loss m, and Z such that the mean of h without s is m
+    over the data. The coefficients w minimise the negative Poisson log-likelihood, with losses in units of
+    ``sum l^2 / sum l``, plus ``RIDGE * |w|^2``. With a dozen losses a network predicts those of other episodes worse than the
+    constant m does, this regression better (docs/experiments/trials.md).
+
+    The variance :math:`s^2(x)` of :math:`w^\top \varphi(x)`, by Laplace's approximation, makes h the posterior mean, at most
+    twice its mode: an agent seeks out the steps whose risk is underestimated.
     """
 
     def __init__(self) -> None:
@@ -58,8 +65,14 @@ class LossRegression:
 
         optimizer.step(penalised_loss)
         with th.no_grad():
-            self.log_mean_ratio = float(th.logsumexp(features @ coefficients + log_shares, 0))
-        self.coefficients = coefficients.detach().numpy()
+            log_losses = features @ coefficients + log_shares
+            self.log_mean_ratio = float(th.logsumexp(log_losses, 0))
+            loss_shares = th.softmax(log_losses, 0)
+            center = loss_shares @ features
+            centred = features - center
+            precision = sizes.sum() * (centred.T * loss_shares) @ centred + 2.0 * RIDGE * th.eye(len(coefficients))
+            self.covariance_root = th.linalg.inv(th.linalg.cholesky(precision)).T.numpy()
+        self.coefficients, self.center = coefficients.detach().numpy(), center.numpy()
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """
@@ -67,7 +80,9 @@ class LossRegression:
         :return: expected losses, shape (n,)
         """
         features = self._features(inputs @ self.projection)
-        return self.mean_loss * np.exp(features @ self.coefficients - self.log_mean_ratio)
+        variances = np.square((features - self.center) @ self.covariance_root).sum(1)
+        margins = np.minimum(0.5 * variances, MAX_MARGIN)
+        return self.mean_loss * np.exp(features @ self.coefficients - self.log_mean_ratio + margins)
 
     def _create(self, n_inputs: int) -> None:
         rng = np.random.default_rng(0)

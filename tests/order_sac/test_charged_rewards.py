@@ -31,24 +31,26 @@ def data(n: int, n_noise: int = 0, probability: float = 0.01) -> tuple[np.ndarra
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e6])
 @pytest.mark.parametrize("n_noise", [2, 200])
 def test_expected_losses(n_noise: int, scale: float) -> None:
-    """They sum to the losses, whatever the units and the weights; with few inputs they are the true means."""
+    """They sum to the losses and a margin, whatever the units and the weights; with few inputs they are the true means."""
     inputs, losses = data(50_000, n_noise)
     kept = (losses > 0.0) | (np.arange(len(losses)) % 10 == 0)
     weights = np.where(losses > 0.0, 1.0, 10.0)[kept]
     regression = LossRegression()
     regression.fit(inputs[kept], scale * losses[kept], weights)
     expected = regression.predict(inputs[kept]) / scale
-    assert expected @ weights == pytest.approx(losses.sum(), rel=1e-3)
+    assert 1.0 < expected @ weights / losses.sum() < (1.1 if n_noise == 2 else 1.5)
     expected = regression.predict(inputs) / scale
-    assert expected.sum() == pytest.approx(losses.sum(), rel=0.1)
     if n_noise == 2:
         assert expected[inputs[:, 0] > 0.5].mean() == pytest.approx(1.0, abs=0.25)
         assert expected[inputs[:, 0] < -0.5].mean() < 0.15
 
 
 def test_regression_is_the_penalised_optimum() -> None:
-    """The gradient of the penalised Poisson likelihood, with the mean loss as scale, is zero there."""
-    inputs, losses = data(2000, probability=0.05)
+    """
+    The gradient of the penalised Poisson likelihood, with the mean loss as scale, is zero there; the margin is half of the
+    variance that its second derivatives give.
+    """
+    inputs, losses = data(2000, n_noise=3, probability=0.006)
     weights = np.random.default_rng(1).uniform(1.0, 5.0, len(losses))
     regression = LossRegression()
     for _ in range(5):
@@ -63,7 +65,24 @@ def test_regression_is_the_penalised_optimum() -> None:
     gradient = n_losses * (ratios @ features) / ratios.sum() - (weights * losses / LOSS) @ features + 2 * RIDGE * coefficients
     assert np.abs(gradient).max() < 1e-2 * n_losses
     expected = (weights @ losses / weights.sum()) * np.exp(features @ coefficients) / (ratios.sum() / weights.sum())
-    np.testing.assert_allclose(regression.predict(inputs), expected, rtol=1e-3)
+    covariance = np.cov(features.T, aweights=ratios, ddof=0)
+    precision = n_losses * covariance + 2 * RIDGE * np.eye(len(coefficients))
+    centred = features - ratios @ features / ratios.sum()
+    variances = np.einsum("ij,ji->i", centred, np.linalg.solve(precision, centred.T))
+    margins = np.minimum(variances / 2, np.log(2.0))
+    assert 0.0 < margins.min() < np.median(margins) < margins.max() == np.log(2.0)
+    np.testing.assert_allclose(regression.predict(inputs), expected * np.exp(margins), rtol=2e-3)
+
+
+def test_uncertain_losses_are_higher() -> None:
+    """Of two regions with the same share of losses, the one with few data."""
+    rng = np.random.default_rng(0)
+    inputs = np.where(np.arange(20_200) < 20_000, -1.0, 1.0)[:, None] + 0.1 * rng.normal(size=(20_200, 1))
+    losses = LOSS * (np.arange(20_200) % 100 == 0)
+    regression = LossRegression()
+    regression.fit(inputs.astype(np.float32), losses, np.ones(20_200))
+    often, seldom = (regression.predict(np.full((1, 1), x, dtype=np.float32)).item() for x in (-1.0, 1.0))
+    assert often == pytest.approx(1.0, abs=0.1) and 1.2 * often < seldom <= 2.2
 
 
 def phi_by_enumeration(x: float, others: np.ndarray, k: int, weights: np.ndarray) -> float:
@@ -154,7 +173,7 @@ def test_rewards_of_the_buffer(n_envs: int, max_numbers: int, monkeypatch: pytes
     # the mean charge is the mean loss, times what the objective loses by it
     shortfall = np.maximum(charged.fence - raw, 0.0).mean()
     assert charged.loss_weight == pytest.approx(2.0)
-    assert expected.mean() == pytest.approx(shortfall, rel=0.3)
+    assert 0.8 < expected.mean() / shortfall < 2.2
     # raw returns of whole episodes
     finished = [value for each in env.get_attr("returns") for value in each]
     assert all(np.isclose(finished, value, rtol=1e-5).any() for value in charged.returns)

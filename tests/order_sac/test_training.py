@@ -159,7 +159,8 @@ def test_files_of_sac(tmp_path: Path) -> None:
         sizes.append((tmp_path / "model.zip").stat().st_size)
         other.set_parameters(model.get_parameters())
         assert_same_parameters(*models)
-    assert sizes[1] <= 1.2 * sizes[0] + 20_000
+    # the covariance of up to 320 coefficients
+    assert sizes[1] <= 1.2 * sizes[0] + 20_000 + 4 * 320**2
     models[0].save_replay_buffer(tmp_path / "buffer")
     models[1].load_replay_buffer(tmp_path / "buffer")
     models[1].learn(80, reset_num_timesteps=False)
