@@ -69,9 +69,9 @@ class LossRegression:
             self.log_mean_ratio = float(th.logsumexp(log_losses, 0))
             loss_shares = th.softmax(log_losses, 0)
             center = loss_shares @ features
-            centred = features - center
+            centred = (features - center).double()
             precision = sizes.sum() * (centred.T * loss_shares) @ centred + 2.0 * RIDGE * th.eye(len(coefficients))
-            self.covariance_root = th.linalg.inv(th.linalg.cholesky(precision)).T.numpy()
+            self.covariance_root = th.linalg.inv(th.linalg.cholesky(precision)).T.float().numpy()
         self.coefficients, self.center = coefficients.detach().numpy(), center.numpy()
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
