@@ -256,12 +256,10 @@ def make_run(task: Task, name: str, seed: int, changes: dict[str, Any] | None = 
     if method.path.startswith((A2C, ORDER_A2C, SAC, ORDER_SAC, "sb3_contrib")):
         settings = {key: settings[key] for key in ENVIRONMENT if key in settings}
     if name in OFF_POLICY or method.path == SAC:
-        # SB3's settings: one environment, raw rewards
-        settings = {key: settings[key] for key in ("env_wrapper", "env_kwargs") if key in settings}
+        # SB3's settings: one environment, raw rewards; nothing that these methods learn depends on what was collected
+        kept = ("env_kwargs",) if name in OFF_POLICY else ("env_wrapper", "env_kwargs")
+        settings = {key: settings[key] for key in kept if key in settings}
         settings |= {"normalize": {"norm_obs": True, "norm_reward": False}, "learning_starts": 5000}
-    if name in OFF_POLICY:
-        # neither the mean nor the price of a loss depends on what was collected
-        settings.pop("env_wrapper", None)
     settings = apply(changes, {**settings, **method.settings(task)}, task)
     steps = settings.pop("n_timesteps", int(task.steps * method.steps))
     fields: dict[str, Any] = {

@@ -125,11 +125,12 @@ def test_lower_bound(objective: str, chance: float) -> None:
     def value(returns: np.ndarray) -> float:
         return float(exact_lstatistic(returns, np.full(n, 1.0 / n), k, objective).value)
 
-    for rest in (rng.normal(0.0, 20.0, n), np.full(n, 7.0)):
-        bound = value(rest) - prices(parse_objective(objective), k)[1] * losses.mean()
-        assert value(rest - losses) >= bound - 1e-9
+    charge = prices(parse_objective(objective), k)[1] * losses.mean()
+    spread, certain = rng.normal(0.0, 20.0, n), np.full(n, 7.0)
+    for rest in (spread, certain):
+        assert value(rest - losses) >= value(rest) - charge - 1e-9
     if objective == "mean" or (chance == 0.01 and objective == "cvar:0.25"):
-        assert value(rest - losses) == pytest.approx(bound, rel=0.02)
+        assert value(certain - losses) == pytest.approx(value(certain) - charge, rel=0.02)
 
 
 def make_model(env: Any, **kwargs: Any) -> OrderSAC:

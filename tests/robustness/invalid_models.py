@@ -117,7 +117,7 @@ OFF_POLICY: dict[str, Draw] = {
     "actor_adam_eps": lambda rng, settings: one_of(rng, 0, 0.0, -1e-8, *(value for value in NOT_NUMBERS if value is not None)),
 }
 ORDER_SAC: dict[str, Draw] = {
-    "objective": lambda rng, settings: bad_objective(rng, settings["k"]),
+    "objective": ON_POLICY["objective"],
     "k": lambda rng, settings: _not_none(bad_size, rng, 1, INF),
 }
 WAYS = ("constructor", "constructor", "attribute", "load")
@@ -140,7 +140,8 @@ class InvalidModel:
                 settings.pop(name, None)
             n = int(rng.integers(2, 9))
             settings |= {"k": int(rng.integers(1, n + 1)), "learning_starts": 0, "train_freq": 1}
-            settings |= {} if drawn.algorithm == "OrderSAC" else {"n_action_samples": n}
+            if drawn.algorithm == "ReMAC":
+                settings["n_action_samples"] = n
             settings["objective"] = draw_objective(rng, settings["k"])
         choices = ON_POLICY if is_on_policy else ORDER_SAC if drawn.algorithm == "OrderSAC" else OFF_POLICY
         self.parameter = str(one_of(rng, *choices))
