@@ -1,7 +1,7 @@
 """
 OrderSAC and SAC after 200 000 steps, and OrderPPO after a million, on three robots of the risk suite.
 
-    python benchmarks/off_policy.py --n-jobs 2                              # 45 runs: 4 hours of two cores
+    python benchmarks/off_policy.py --n-jobs 2                              # 45 runs: 3.6 hours of two cores
     python benchmarks/off_policy.py --methods ordersac --seeds 0 1
     python benchmarks/off_policy.py --report docs/algorithms/ordersac.md    # trains nothing: tables and figures of the page
 
