@@ -9,10 +9,17 @@ from torch.nn import functional as F
 
 # On a CPU, the activations of so many rows stay in the cache
 CHUNK_SIZE = 512
+
+
+def tanh_(inputs: th.Tensor) -> th.Tensor:
+    """In place. On a CPU, PyTorch's own takes more than three times as long as by ``tanh(x) = 2 sigmoid(2 x) - 1``."""
+    return inputs.mul_(2).sigmoid_().mul_(2).sub_(1) if inputs.device.type == "cpu" else inputs.tanh_()
+
+
 # For each activation: its in-place version, and the gradient with respect to its input, computed from its output
 ACTIVATIONS: dict[type[nn.Module], tuple[Callable[..., th.Tensor], Callable[..., th.Tensor]]] = {
     nn.ReLU: (th.relu_, lambda gradient, output: th.ops.aten.threshold_backward(gradient, output, 0)),
-    nn.Tanh: (th.tanh_, th.ops.aten.tanh_backward),
+    nn.Tanh: (tanh_, th.ops.aten.tanh_backward),
 }
 
 
