@@ -253,13 +253,11 @@ def make_run(task: Task, name: str, seed: int, changes: dict[str, Any] | None = 
             # What PPO does not know
             changes = {key: value for key, value in changes.items() if key not in ("anneal", "anneal_from", "credit")}
     settings = dict(task.settings)
-    if method.path.startswith((A2C, ORDER_A2C, SAC, ORDER_SAC, "sb3_contrib")):
+    if method.path.startswith((A2C, ORDER_A2C)):
         settings = {key: settings[key] for key in ENVIRONMENT if key in settings}
-    if name in OFF_POLICY or method.path == SAC:
+    elif method.path.startswith((SAC, ORDER_SAC, "sb3_contrib")):
         # SB3's settings: one environment, raw rewards; nothing that these methods learn depends on what was collected
-        kept = ("env_kwargs",) if name in OFF_POLICY else ("env_wrapper", "env_kwargs")
-        settings = {key: settings[key] for key in kept if key in settings}
-        settings |= {"normalize": {"norm_obs": True, "norm_reward": False}, "learning_starts": 5000}
+        settings = {"normalize": {"norm_obs": True, "norm_reward": False}, "learning_starts": 5000}
     settings = apply(changes, {**settings, **method.settings(task)}, task)
     steps = settings.pop("n_timesteps", int(task.steps * method.steps))
     fields: dict[str, Any] = {
