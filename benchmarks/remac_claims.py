@@ -23,7 +23,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import drawing
 import numpy as np
+import pages
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from remac_claims_run import EPSILON_TASKS, EPSILONS, KS, METHODS, TASKS, VARIANTS, Run, curve, final, train
 from suite_report import table, text
@@ -176,23 +178,18 @@ def measure_table(results: Results, measure: str) -> list[str]:
 
 def draw(results: Results, measure: str, label: str, path: Path) -> None:
     """Curves of the main methods, one panel a task: mean over seeds, band from the smallest to the largest."""
-    from matplotlib.figure import Figure
-
-    figure, lines = Figure(figsize=(3.1 * len(results.tasks) + 0.8, 2.8), layout="constrained"), {}
+    figure = drawing.new_figure(3.1 * len(results.tasks) + 0.8, 2.8)
     for ax, task in zip(figure.subplots(1, len(results.tasks), squeeze=False)[0], results.tasks, strict=True):
         for index, name in enumerate((*RETRIES, "sac", "ppo")):
             curves = np.array([curve(result, measure) for result in results.of(task, name)])
             if curves.size and np.isfinite(curves).all():
                 steps = np.array(results.of(task, name)[0]["step"]) / 1000
-                # One legend for all panels
-                line_and_band(ax, steps, *mean_and_range(curves), f"_{name}", index)
-                lines[name] = ax.lines[-1]
+                line_and_band(ax, steps, *mean_and_range(curves), name, index)
         ax.set(title=task, xlabel="thousand steps")
         finish(ax)
     figure.supylabel(label, fontsize="medium")
-    figure.legend(lines.values(), lines.keys(), loc="outside right center", frameon=False)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    drawing.move_legend(figure, "outside right center")
+    drawing.save(figure, path)
 
 
 def write_report(results: Results, page: Path, command: str) -> None:
@@ -201,10 +198,8 @@ def write_report(results: Results, page: Path, command: str) -> None:
 
     :raises ValueError: if the page lacks the markers, or no run is finished
     """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or not results.runs:
-        raise ValueError(f"{page} must contain the lines {BEGIN} and {END}, and at least one run must be finished.")
+    if not results.runs:
+        raise ValueError("No run is finished: train some, or restore those of docs/data first.")
     docs, lines = page.parents[1], ["## Answers", "", *claims_table(results), ""]
     for measure, title in MEASURES.items():
         lines += [f"## Final {title}", "", *measure_table(results, measure), ""]
@@ -232,7 +227,7 @@ def write_report(results: Results, page: Path, command: str) -> None:
         for run, result in results.runs.items()
     ]
     files.write_csv(docs / "data" / "remac_claims.csv", header, rows)
-    files.write_text(page, before + BEGIN + "\n\n" + "\n".join(lines) + "\n" + END + after)
+    pages.write_between(page, BEGIN, END, "\n".join(lines))
 
 
 def main() -> None:
