@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import drawing
 import numpy as np
 import pages
 import references
@@ -152,9 +153,10 @@ def draw(results: Results, folder: Path) -> list[str]:
     """
     scores = {ALL[name].label: tasks for name, tasks in suite_scores(results, "all").items()}
     folder.mkdir(parents=True, exist_ok=True)
-    plot_performance_profiles(scores, thresholds=np.linspace(-1.0, 1.1, 211)).figure.savefig(folder / "suite_profiles.png")
-    ax = plot_intervals(interquartile_means(scores), xlabel="IQM of the normalised CVaR")
-    ax.figure.savefig(folder / "suite_iqm.png")
+    profiles = plot_performance_profiles(scores, thresholds=np.linspace(-1.0, 1.1, 211))
+    means = plot_intervals(interquartile_means(scores), xlabel="IQM of the normalised CVaR")
+    for name, ax in (("profiles", profiles), ("iqm", means)):
+        drawing.save(ax.figure, folder / f"suite_{name}.png")
     return ["![Performance profiles](images/suite_profiles.png)", "", "![Interquartile means](images/suite_iqm.png)"]
 
 
