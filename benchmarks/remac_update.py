@@ -48,6 +48,7 @@ class LayerNormPolicy(SACPolicy):
 PLAIN: dict[str, Any] = {"policy": "MlpPolicy"}
 LAYER_NORM: dict[str, Any] = {"policy": LayerNormPolicy}
 GELU: dict[str, Any] = {"policy": "MlpPolicy", "policy_kwargs": {"activation_fn": nn.GELU}}
+TANH: dict[str, Any] = {"policy": "MlpPolicy", "policy_kwargs": {"activation_fn": nn.Tanh}}
 N8_K4 = {"n_action_samples": 8, "k": 4}
 
 
@@ -71,6 +72,8 @@ VARIANTS = (
     Variant("ReMAC, N = 8, k = 4", PLAIN, N8_K4, 1.5),
     Variant("ReMAC, N = 8, k = 8", PLAIN, {"n_action_samples": 8, "k": 8}),
     Variant("ReMAC, N = 16, k = 4", PLAIN, {"n_action_samples": 16, "k": 4}),
+    Variant("SAC, tanh", TANH),
+    Variant("ReMAC, tanh, N = 8, k = 4", TANH, N8_K4, 1.5),
     Variant("SAC, LayerNorm", LAYER_NORM),
     Variant("ReMAC, LayerNorm, N = 8, k = 4", LAYER_NORM, N8_K4, 1.9),
     Variant("SAC, GELU", GELU),
