@@ -117,9 +117,10 @@ def report(runs: Sequence[Run], out: Path, page: Path, command: str) -> None:
         task = load_tasks()[env_id]
         lines += [f"### {env_id}", "", reference_line(task), "", *task_table(env_id, runs, out), ""]
     image = page.parents[1] / "images" / "off_policy.png"
-    draw(runs, out, image)
     lines += [f"![CVaR during training](../images/{image.name})", "", *provenance(runs, out, command)]
+    # First, since a page without markers is an error
     pages.write_between(page, BEGIN, END, "\n".join(lines))
+    draw(runs, out, image)
 
 
 def main() -> int:

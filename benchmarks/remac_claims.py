@@ -1,7 +1,7 @@
 """
 The five claims about ReMAC (arXiv 2606.05888), beside SAC and PPO on four MuJoCo tasks.
 
-    python benchmarks/remac_claims.py --n-jobs 2                                  # all runs: 5 hours of 2 cores
+    python benchmarks/remac_claims.py --n-jobs 2                                  # all runs: 6 hours of 2 cores
     python benchmarks/remac_claims.py --tasks Reacher-v5 --methods k1 k8 --seeds 2
     python benchmarks/remac_claims.py --report docs/experiments/remac_claims.md   # no training: page, CSV file and figures
 
@@ -203,7 +203,6 @@ def write_report(results: Results, page: Path, command: str) -> None:
     docs, lines = page.parents[1], ["## Answers", "", *claims_table(results), ""]
     for measure, title in MEASURES.items():
         lines += [f"## Final {title}", "", *measure_table(results, measure), ""]
-        draw(results, measure, title, docs / "images" / f"remac_claims_{measure}.png")
         lines += [f"![{title.capitalize()}](../images/remac_claims_{measure}.png)", ""]
     records = list(results.runs.values())
     hours = sum(record["seconds"] for record in records) / 3600
@@ -226,8 +225,11 @@ def write_report(results: Results, page: Path, command: str) -> None:
         + [f"{result['seconds']:.0f}", result["commit"]]
         for run, result in results.runs.items()
     ]
-    files.write_csv(docs / "data" / "remac_claims.csv", header, rows)
+    # First, since a page without markers is an error
     pages.write_between(page, BEGIN, END, "\n".join(lines))
+    files.write_csv(docs / "data" / "remac_claims.csv", header, rows)
+    for measure, title in MEASURES.items():
+        draw(results, measure, title, docs / "images" / f"remac_claims_{measure}.png")
 
 
 def main() -> None:
