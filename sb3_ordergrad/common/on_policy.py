@@ -161,7 +161,7 @@ class OrderMixin(GroupParameters, OnPolicyAlgorithm):
         smooth = self.smooth_rare_losses and self.credit != "terminal"
         model = self._rare_loss_model() if smooth else None
         returns = np.concatenate([group.returns for group in groups.values()]) if groups else np.zeros(1)
-        fence = -np.inf if model is None else model.update_fence(rollout.rewards, returns)
+        fence = -np.inf if model is None else model.update_fence(rollout.rewards, rollout.dones, returns)
         rewards, ranked, losses = pseudo_rewards(rollout, transforms, self.credit, self._remaining_returns, fence)
         if self.credit == "projected":
             # after its use: an episode's projection must not depend on the episode

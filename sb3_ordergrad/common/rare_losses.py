@@ -12,6 +12,7 @@ BATCH_SIZE = 512
 WINDOW = 200_000  # timesteps that the model learns from
 KEPT_SHARE = 0.1  # share of the steps without a loss that is remembered
 MIN_RATIO = 4  # of rewards below the fence to those as far above
+N_LAST_REWARDS = 100  # of episodes, that the fence depends on
 MAX_INPUTS = 64  # wider inputs are projected
 MAX_NUMBERS = 250_000  # numbers that are remembered at most, since they are saved with the model
 
@@ -24,23 +25,26 @@ def input_projection(n_inputs: int) -> np.ndarray:
     return normal.astype(np.float32)
 
 
-def loss_fence(rewards: np.ndarray, spread: float) -> float:
+def loss_fence(rewards: np.ndarray, last_rewards: np.ndarray, spread: float) -> float:
     """
     The fence: a raw reward below it is a rare loss.
 
     It lies below the 0.1 quantile of the rewards by 1.5 times the distance of the 0.1 and 0.9 quantiles (5 standard
     deviations below the mean of normal ones), but at least by a tenth of this distance for the returns: smaller losses do not
     decide where an episode ranks. Noise with outliers on both sides is no loss: there is no fence where fewer than
-    ``MIN_RATIO`` times as many rewards lie below it as lie as far above.
+    ``MIN_RATIO`` times as many rewards lie below it as lie as far above. What most episodes end with is no rare loss either,
+    but the result of what came before: there is no fence while more than half of the last rewards lie below it.
 
     :param rewards: recent raw rewards, shape (n,)
+    :param last_rewards: those of the last steps of recent episodes, shape (M,)
     :param spread: distance of the 0.1 and 0.9 quantiles of recent returns
-    :return: the fence; -inf where the rewards have outliers on both sides
+    :return: the fence; -inf where rewards below it are no rare losses
     """
     low, high = np.quantile(rewards, [0.1, 0.9])
     distance = max(1.5 * (high - low), 0.1 * spread)
     n_losses, n_gains = (rewards < low - distance).sum(), (rewards > high + distance).sum()
-    return float(low - distance) if n_losses >= MIN_RATIO * n_gains else -np.inf
+    are_results = 2 * (last_rewards < low - distance).sum() > len(last_rewards)
+    return -np.inf if are_results or n_losses < MIN_RATIO * n_gains else float(low - distance)
 
 
 class RareLossModel:
@@ -67,7 +71,8 @@ class RareLossModel:
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
-        self.recent = np.zeros(0)  # the last raw rewards
+        # the most recent raw rewards, and those of the last steps of episodes
+        self.recent = self.last_rewards = np.zeros(0)
         self.pending: list[tuple[np.ndarray, np.ndarray]] = []  # inputs and losses that are not remembered yet
         # of the recently scored steps, in units of the slope
         self.total_loss = self.total_expected = 0.0
@@ -76,14 +81,18 @@ class RareLossModel:
         # made at the first inputs
         self.network: nn.Sequential | None = None
 
-    def update_fence(self, rewards: np.ndarray, returns: np.ndarray) -> float:
+    def update_fence(self, rewards: np.ndarray, dones: np.ndarray, returns: np.ndarray) -> float:
         """
-        :param rewards: raw rewards of a rollout, any shape
+        :param rewards: raw rewards of a rollout, shape (n_steps, n_envs)
+        :param dones: whether an episode ended with the step, same shape
         :param returns: of the episodes that are compared, shape (N,)
-        :return: the fence; -inf before ``CHUNK`` timesteps, and where the rewards have outliers on both sides
+        :return: the fence; -inf before ``CHUNK`` timesteps, and where rewards below it are no rare losses
         """
         self.recent = np.append(self.recent, rewards)[-max(CHUNK, rewards.size) :]
-        return loss_fence(self.recent, np.ptp(np.quantile(returns, [0.1, 0.9]))) if len(self.recent) >= CHUNK else -np.inf
+        self.last_rewards = np.append(self.last_rewards, rewards[dones])[-N_LAST_REWARDS:]
+        if len(self.recent) < CHUNK:
+            return -np.inf
+        return loss_fence(self.recent, self.last_rewards, np.ptp(np.quantile(returns, [0.1, 0.9])))
 
     def expected_losses(self, inputs: np.ndarray, losses: np.ndarray, shortfalls: np.ndarray) -> np.ndarray:
         """

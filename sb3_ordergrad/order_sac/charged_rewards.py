@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.preprocessing import preprocess_obs
 
 from sb3_ordergrad.common.groups import cached_lstatistic
-from sb3_ordergrad.common.rare_losses import loss_fence
+from sb3_ordergrad.common.rare_losses import N_LAST_REWARDS, loss_fence
 from sb3_ordergrad.lstatistics import Objective
 from sb3_ordergrad.order_sac.loss_regression import LossRegression
 
@@ -19,8 +19,8 @@ FIT_INTERVAL = 4096  # timesteps between two fits at least
 FIT_GROWTH = 0.05  # the same as a share of the stored timesteps, so that all fits cost a fixed time per timestep
 MIN_RETURNS, MAX_RETURNS = 10, 100  # of the most recent episodes, which the fence depends on
 MIN_LOSSES = 4  # to learn from
-MAX_ROWS = 8000  # steps without a loss to learn from
-MAX_NUMBERS = 2**22  # of inputs at a time, since images are large
+MAX_ROWS = 8000  # steps without a loss to learn from, and steps with one
+MAX_NUMBERS = 2**22  # of inputs or features at a time
 
 
 def prices(objective: Objective, k: float) -> tuple[float, float]:
@@ -55,38 +55,54 @@ class ChargedRewards:
 
     def __init__(self, n_envs: int) -> None:
         self.returns: deque[float] = deque(maxlen=MAX_RETURNS)
+        self.last_rewards: deque[float] = deque(maxlen=N_LAST_REWARDS)
         self.restart(n_envs)
         self.fence = -np.inf
         self.slope = self.loss_weight = 1.0
         self.n_losses = 0
         self.regression = LossRegression()
-        self.n_unseen = 0  # timesteps since the last fit
+        self.n_unseen = self.n_learned = 0  # timesteps since the last fit, and in it
 
     def restart(self, n_envs: int) -> None:
         """Begin new episodes in all environments."""
         self.collected = np.zeros(n_envs)
 
-    def store(self, buffer: ReplayBuffer, dones: np.ndarray, objective: Objective, k: float) -> None:
+    def store(self, buffer: ReplayBuffer, dones: np.ndarray) -> None:
         """
         Replace the rewards that the buffer got last; from time to time learn, and replace all.
 
         :param buffer: of the algorithm
         :param dones: whether the episodes ended, shape (n_envs,)
-        :param objective: its prices are those of the charges
-        :param k: its sample size
         """
-        last = [(buffer.pos - 1) % buffer.buffer_size]
-        rewards = raw_rewards(buffer)[last[0]] = buffer.rewards[last[0]]
+        row = (buffer.pos - 1) % buffer.buffer_size
+        rewards = buffer.rewards[row].copy()
+        raw_rewards(buffer)[row] = rewards
         self.collected += rewards
-        self.returns.extend(self.collected[dones])
-        self.collected[dones] = 0.0
+        # SubprocVecEnv keeps the type that the environments return
+        ended = np.asarray(dones, dtype=bool)
+        self.returns.extend(self.collected[ended])
+        self.last_rewards.extend(rewards[ended])
+        self.collected[ended] = 0.0
         self.n_unseen += buffer.n_envs
         interval = max(FIT_INTERVAL, FIT_GROWTH * buffer.size() * buffer.n_envs)
         if self.n_unseen >= interval and len(self.returns) >= MIN_RETURNS:
-            self.slope, self.loss_weight = prices(objective, k)
             self._learn(buffer)
         elif self.regression.coefficients is not None:
-            self._charge(buffer, last)
+            self._charge(buffer, np.array([row]))
+
+    def update_prices(self, buffer: ReplayBuffer, objective: Objective, k: float) -> None:
+        """
+        Replace all rewards if the prices have changed.
+
+        :param buffer: of the algorithm
+        :param objective: its prices are those of the charges
+        :param k: its sample size
+        """
+        current = prices(objective, k)
+        if current != (self.slope, self.loss_weight):
+            self.slope, self.loss_weight = current
+            if self.regression.coefficients is not None and buffer.size() > 0:
+                self._charge_all(buffer)
 
     def _learn(self, buffer: ReplayBuffer) -> None:
         self.n_unseen = 0
@@ -94,21 +110,30 @@ class ChargedRewards:
         # the upper half of the returns, since losses and lost policies spread the lower one
         median, high = np.quantile(self.returns, [0.5, 0.9])
         # all rewards that are stored: what was usual for an earlier policy is no loss now
-        self.fence = loss_fence(rewards.ravel(), 2.0 * (high - median))
-        losses = np.maximum(self.fence - rewards, 0.0)
+        fence = loss_fence(rewards.ravel(), np.array(self.last_rewards), 2.0 * (high - median))
+        losses = np.maximum(fence - rewards, 0.0)
         self.n_losses = int((losses > 0.0).sum())
         if self.n_losses < MIN_LOSSES:
-            self.regression = LossRegression()
-            buffer.rewards[: len(rewards)] = rewards
+            # a loaded model with a new buffer keeps what it knows until it has seen as much again
+            if rewards.size >= self.n_learned:
+                self.regression, self.fence = LossRegression(), fence
+                buffer.rewards[: len(rewards)] = rewards
             return
-        kept = np.where(losses > 0.0, 1.0, min(1.0, MAX_ROWS / losses.size))
+        self.fence, self.n_learned = fence, rewards.size
+        kept = np.where(losses > 0.0, min(1.0, MAX_ROWS / self.n_losses), min(1.0, MAX_ROWS / losses.size))
         steps, envs = np.nonzero(np.random.random_sample(losses.shape) < kept)
         self.regression.fit(step_inputs(buffer, steps, envs), losses[steps, envs], 1.0 / kept[steps, envs])
-        n_numbers = losses.size * step_inputs(buffer, steps[:1], envs[:1]).size
-        for rows in np.array_split(np.arange(len(rewards)), 1 + n_numbers // MAX_NUMBERS):
+        self._charge_all(buffer)
+
+    def _charge_all(self, buffer: ReplayBuffer) -> None:
+        one, coefficients = np.zeros(1, dtype=np.int64), self.regression.coefficients
+        assert coefficients is not None
+        n_columns = max(step_inputs(buffer, one, one).size, len(coefficients))
+        n_parts = 1 + buffer.size() * buffer.n_envs * n_columns // MAX_NUMBERS
+        for rows in np.array_split(np.arange(buffer.size()), min(n_parts, buffer.size())):
             self._charge(buffer, rows)
 
-    def _charge(self, buffer: ReplayBuffer, rows: Any) -> None:
+    def _charge(self, buffer: ReplayBuffer, rows: np.ndarray) -> None:
         """Write the rewards of these rows of the buffer."""
         steps, envs = (indices.ravel() for indices in np.meshgrid(rows, np.arange(buffer.n_envs), indexing="ij"))
         charges = self.loss_weight * self.regression.predict(step_inputs(buffer, steps, envs))

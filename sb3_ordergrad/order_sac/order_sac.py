@@ -149,7 +149,8 @@ class OrderSAC(SAC):
             use_sde_at_warmup=use_sde_at_warmup,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
+            # SB3 writes into it
+            policy_kwargs=None if policy_kwargs is None else policy_kwargs.copy(),
             verbose=verbose,
             seed=seed,
             device=device,
@@ -176,10 +177,12 @@ class OrderSAC(SAC):
         if self._last_obs is not last_obs:
             # SB3 has reset the environments
             self._charged_rewards.restart(self.n_envs)
+        assert self.replay_buffer is not None
         if self._is_mean:
-            assert self.replay_buffer is not None
             restore_rewards(self.replay_buffer)
             self._charged_rewards = ChargedRewards(self.n_envs)
+        else:
+            self._charged_rewards.update_prices(self.replay_buffer, parse_objective(self.objective), self._sample_size)
         return result
 
     @property
@@ -198,7 +201,7 @@ class OrderSAC(SAC):
         super()._store_transition(replay_buffer, *args)
         if not self._is_mean:
             _, _, _, dones, _ = args
-            self._charged_rewards.store(replay_buffer, dones, parse_objective(self.objective), self._sample_size)
+            self._charged_rewards.store(replay_buffer, dones)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         super().train(gradient_steps, batch_size)

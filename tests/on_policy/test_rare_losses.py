@@ -64,22 +64,43 @@ def test_without_losses_nothing_is_expected() -> None:
         assert not model.expected_losses(np.random.default_rng(0).normal(size=(3000, 2)), np.zeros(3000), np.zeros(3000)).any()
 
 
+def fence_of(model: RareLossModel, rewards: np.ndarray, returns: np.ndarray, ends: int = 0) -> float:
+    """The fence after a rollout in which an episode ends every ``ends`` steps, if at all."""
+    dones = np.zeros(rewards.shape, dtype=bool)
+    if ends:
+        dones[ends - 1 :: ends] = True
+    return model.update_fence(rewards, dones, returns)
+
+
 def test_fence() -> None:
     model, returns = RareLossModel(), np.linspace(0.0, 1.0, 11)
-    assert model.update_fence(np.zeros(2000), returns) == -np.inf
-    assert model.update_fence(np.linspace(0.0, 10.0, 3000), returns) == pytest.approx(1.0 - 1.5 * 8.0, abs=1e-3)
+    assert fence_of(model, np.zeros(2000), returns) == -np.inf
+    assert fence_of(model, np.linspace(0.0, 10.0, 3000), returns) == pytest.approx(1.0 - 1.5 * 8.0, abs=1e-3)
     # short rollouts move it gradually: it is that of the last 2048 rewards
     low, high = np.quantile(np.append(np.linspace(0.0, 10.0, 3000)[-1024:], np.full(1024, 20.0)), [0.1, 0.9])
-    assert model.update_fence(np.full((512, 2), 20.0), returns) == pytest.approx(low - 1.5 * (high - low), abs=1e-3)
+    assert fence_of(model, np.full((512, 2), 20.0), returns) == pytest.approx(low - 1.5 * (high - low), abs=1e-3)
     # equal rewards: small differences do not matter
-    assert model.update_fence(np.full(3000, 0.1), 100.0 * returns) == pytest.approx(0.1 - 0.1 * 80.0)
+    assert fence_of(model, np.full(3000, 0.1), 100.0 * returns) == pytest.approx(0.1 - 0.1 * 80.0)
 
 
 @pytest.mark.parametrize(("n_losses", "n_gains", "has_fence"), [(8, 2, True), (7, 2, False), (5, 0, True), (0, 5, False)])
 def test_outliers_on_both_sides_are_noise(n_losses: int, n_gains: int, has_fence: bool) -> None:
     rewards = np.linspace(0.0, 1.0, 3000)
     rewards[:n_losses], rewards[n_losses : n_losses + n_gains] = -100.0, 100.0
-    assert (RareLossModel().update_fence(rewards, np.linspace(0.0, 1.0, 11)) > -np.inf) == has_fence
+    assert (fence_of(RareLossModel(), rewards, np.linspace(0.0, 1.0, 11)) > -np.inf) == has_fence
+
+
+@pytest.mark.parametrize(("every", "has_fence"), [(1, False), (2, True), (10, True)])
+def test_what_most_episodes_end_with_is_no_rare_loss(every: int, has_fence: bool) -> None:
+    """A cost that is charged when the episode ends is what the episode did, not bad luck."""
+    rewards = np.zeros(3000)
+    rewards[49::50] = np.where(np.arange(60) % every == 0, -7.0, 0.0)
+    model = RareLossModel()
+    assert (fence_of(model, rewards, np.linspace(-8.0, -6.0, 11), ends=50) > -np.inf) == has_fence
+    # of the last 100 episodes, whatever the length of the rollouts
+    for _ in range(2):
+        assert (fence_of(model, rewards[:1500], np.linspace(-8.0, -6.0, 11), ends=50) > -np.inf) == has_fence
+    assert len(model.last_rewards) == 100
 
 
 def test_losses_follow_the_slope_of_the_objective() -> None:

@@ -15,7 +15,7 @@ from toy_envs import SMALL_NET, ToyEnv, assert_same_parameters
 from sb3_ordergrad import OrderSAC
 from sb3_ordergrad.lstatistics import exact_lstatistic, parse_objective, rank_weights
 from sb3_ordergrad.order_sac import charged_rewards
-from sb3_ordergrad.order_sac.charged_rewards import prices, raw_rewards, step_inputs
+from sb3_ordergrad.order_sac.charged_rewards import ChargedRewards, prices, raw_rewards, step_inputs
 from sb3_ordergrad.order_sac.loss_regression import FEATURE_SCALE, RIDGE, LossRegression
 
 LOSS = 100.0
@@ -179,6 +179,34 @@ def test_rewards_of_the_buffer(n_envs: int, max_numbers: int, monkeypatch: pytes
     finished = [value for each in env.get_attr("returns") for value in each]
     assert all(np.isclose(finished, value, rtol=1e-5).any() for value in charged.returns)
     assert len(charged.returns) == 100
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64])
+def test_returns_of_episodes(dtype: type) -> None:
+    """Whatever the type of the flags, which a SubprocVecEnv takes from its environments."""
+    model = make_model(make_vec_env(lossy_env, 3))
+    buffer, charged = model.replay_buffer, ChargedRewards(3)
+    assert isinstance(buffer, ReplayBuffer)
+    buffer.pos = 1
+    for rewards, dones in (([1.0, 2.0, 3.0], [0, 1, 0]), ([4.0, 5.0, 6.0], [1, 0, 0])):
+        buffer.rewards[0] = rewards
+        charged.store(buffer, np.array(dones, dtype=dtype))
+    assert list(charged.returns) == [2.0, 5.0] and list(charged.last_rewards) == [2.0, 4.0]
+    np.testing.assert_array_equal(charged.collected, [0.0, 5.0, 9.0])
+
+
+@pytest.mark.usefixtures("short_intervals")
+def test_learns_from_a_sample_of_many_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stands for several, so that the mean charge is as without the bound."""
+    charges = []
+    for max_rows in (8000, 20):
+        monkeypatch.setattr(charged_rewards, "MAX_ROWS", max_rows)
+        rewards = np.random.default_rng(0).normal(size=1900)
+        rewards[::19] = -1000.0
+        env = ToyEnv(action_space=spaces.Box(-2.0, 2.0, (2,)), lengths=(5,), rewards=rewards.tolist())
+        charged = make_model(env, buffer_size=2000).learn(1900)._charged_rewards
+        charges.append(charged.regression.mean_loss)
+    assert charges[1] == pytest.approx(charges[0], rel=0.5) and charges[1] != charges[0]
 
 
 @pytest.mark.usefixtures("short_intervals")

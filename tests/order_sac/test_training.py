@@ -147,6 +147,27 @@ def test_parameters_are_kept(tmp_path: Path) -> None:
         OrderSAC.load(tmp_path / "model", env=make_env(2), device="cpu", k=0)
 
 
+def test_a_loaded_model_keeps_its_care(tmp_path: Path) -> None:
+    """Without the replay buffer there are no losses to learn from at first: what was learned of them holds."""
+    make_model().learn(100).save(tmp_path / "model")
+    calm = ToyEnv(action_space=spaces.Box(-2.0, 2.0, (2,)), lengths=(5,), rewards=[0.5, 0.7])
+    loaded: Any = OrderSAC.load(tmp_path / "model", env=calm, device="cpu")
+    fence = loaded._charged_rewards.fence
+    loaded.learn(90)
+    assert loaded._charged_rewards.n_losses == 0 and loaded._charged_rewards.fence == fence
+    assert (loaded.replay_buffer.rewards[:90] < raw_rewards(loaded.replay_buffer)[:90]).mean() > 0.9
+    # and is given up after as many steps as it was learned from
+    loaded.learn(200, reset_num_timesteps=False)
+    assert loaded._charged_rewards.regression.coefficients is None
+    assert set(loaded.replay_buffer.rewards[:290].ravel()) == {np.float32(0.5), np.float32(0.7)}
+
+
+def test_policy_kwargs_of_the_caller_stay() -> None:
+    kwargs = {"net_arch": [4], "use_sde": True}
+    OrderSAC("MlpPolicy", make_env(), policy_kwargs=kwargs, buffer_size=10, device="cpu")
+    assert kwargs == {"net_arch": [4], "use_sde": True}
+
+
 def test_files_of_sac(tmp_path: Path) -> None:
     """Models are loaded and parameters fit both ways; a buffer of SAC has raw rewards, all of which are charged."""
     models = [make_model(algorithm=algorithm).learn(100) for algorithm in (SAC, OrderSAC)]
@@ -191,12 +212,16 @@ def test_errors(kwargs: dict[str, Any], message: str) -> None:
 
 
 def test_objective_changed_in_training() -> None:
-    """It holds from the next fit on."""
+    """All rewards have the new price at once."""
     weights = []
     for objective in ("cvar:0.5", "median", "min"):
-        model = make_model(k=3).learn(100)
+        model = make_model(objective="mean - 0.1*gini", k=3).learn(100)
+        before, rewards = model._charged_rewards.n_learned, model.replay_buffer.rewards[:100].copy()
         model.objective = objective
-        weights.append(model.learn(100, reset_num_timesteps=False)._charged_rewards.loss_weight)
+        model.learn(1, reset_num_timesteps=False)
+        assert model._charged_rewards.n_learned == before > 0
+        assert (model.replay_buffer.rewards[:100] != rewards).mean() > 0.9
+        weights.append(model._charged_rewards.loss_weight)
     assert len(set(weights)) == 3
     # the mean is that of raw rewards, also of those that were charged
     model.objective = "mean"
