@@ -36,15 +36,16 @@ class CVaRPPO(EpisodicPPO):
     CVaR-PPO: PPO that learns only from the transitions of the episodes with the lowest returns.
 
     The transitions of the episodes that ended in the rollout are sorted by the episodes' raw returns, and the share ``level``
-    with the lowest is kept; all others are dropped, also those of episodes that have not ended. Advantages are PPO's. A
-    rollout in which no episode ended changes nothing.
+    with the lowest is kept; all others are dropped, also those of episodes that have not ended. Advantages are PPO's,
+    normalised over the whole rollout and not over the kept transitions: what happens in the tail stays worse than the rest.
+    A rollout in which no episode ended changes nothing.
 
     ``CVaRPPO(level=1)`` is PPO, bit for bit.
 
     Paper: the policy gradient of CVaR, Tamar et al. 2015, https://arxiv.org/abs/1404.3862, on PPO's loss, as the baseline of
     Return Capping, Mead et al. 2025, https://arxiv.org/abs/2504.20887
     Code: the rule of https://github.com/HarryMJMead/cvar-return-capping (``alpha_batch``), which also collects ``1 / level``
-    times as many steps in a rollout
+    times as many steps in a rollout. Here rollouts are those of the other methods
 
     :param args: of PPO
     :param level: level of CVaR, in (0, 1]
@@ -57,11 +58,15 @@ class CVaRPPO(EpisodicPPO):
     def __init__(self, *args: Any, level: float = 0.25, **kwargs: Any) -> None:
         check_level(level)
         self.level = level
-        super().__init__(*args, **{"rollout_buffer_class": SelectedTransitions, **kwargs})
+        # A part of the transitions is normalised before it is selected
+        own = {"rollout_buffer_class": SelectedTransitions, "normalize_advantage": level == 1.0}
+        super().__init__(*args, **{**own, **kwargs})
 
     def _end_rollout(self, rollout: Rollout) -> None:
         if self.level == 1.0:
             return
+        advantages = self.rollout_buffer.advantages
+        self.rollout_buffer.advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         returns = flat(on_steps(rollout, returns_of(rollout), unfinished=np.inf))
         n_selected = int(np.ceil(self.level * np.isfinite(returns).sum()))
         self.rollout_buffer.selected = np.zeros(len(returns), dtype=bool)

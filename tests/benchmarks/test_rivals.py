@@ -95,6 +95,15 @@ def test_cvar_ppo_keeps_the_transitions_of_the_worst_episodes() -> None:
     np.testing.assert_array_equal(np.sort(seen), np.sort(expected))
 
 
+def test_cvar_ppo_normalises_over_the_whole_rollout() -> None:
+    model, plain = trained(CVaRPPO, level=0.5)[0], trained(PPO)[0]
+    advantages = plain.rollout_buffer.advantages
+    expected = (advantages - advantages.mean()) / advantages.std()
+    np.testing.assert_allclose(model.rollout_buffer.advantages.reshape(expected.shape), expected, rtol=1e-5)
+    # and not again in each minibatch
+    assert not model.normalize_advantage
+
+
 def test_cvar_ppo_without_an_ended_episode_changes_nothing() -> None:
     env = ToyEnv(lengths=(1000,))
     assert_same_parameters(trained(CVaRPPO, env)[0], trained(CVaRPPO, env, steps=32)[0])
