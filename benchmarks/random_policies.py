@@ -6,8 +6,8 @@ Return distributions of simple policies on the environments, as the tables of do
     python benchmarks/random_policies.py --episodes 1000 --env GuardedMaze-v1 --figure docs/images/maze.png
 
 Uniform random actions everywhere; no torque on the robots and no engine of the lander; the same stake in every round of the
-betting game; no trade, no new server, an option held to its end; scripted walks along the short (guarded) and the long way of
-the Guarded Maze, which show roughly what a mean-optimal and a risk-averse agent can reach.
+betting game; no trade, a fixed number of servers, an option held to its end; scripted walks along the short (guarded) and the
+long way of the Guarded Maze, which show roughly what a mean-optimal and a risk-averse agent can reach.
 """
 
 import argparse
@@ -71,6 +71,19 @@ def always(action: int) -> Policy:
     :return: the policy that does nothing else
     """
     return lambda env: action
+
+
+def servers(number: int) -> Policy:
+    """
+    :param number: of servers, from the start
+    :return: the policy that runs this many
+    """
+
+    def policy(env: gym.Env) -> int:
+        task: Any = env.unwrapped
+        return int(task.n_servers < number)
+
+    return policy
 
 
 def walk(corners: tuple[Corner, ...]) -> Policy:
@@ -191,20 +204,25 @@ def maze_speed(n_steps: int = 200_000) -> float:
     return n_steps / (time.perf_counter() - start)
 
 
-def main() -> None:
+def simple_policies() -> dict[str, dict[str, Policy]]:
+    """Policies by environment and name, "random" first."""
     robot_policies: dict[str, Policy] = {"random": random_action, "zero action": zero_action}
     walks: dict[str, Policy] = {"random": random_action, "short way": walk(SHORT_WAY), "long way": walk(LONG_WAY)}
-    bets: dict[str, Policy] = {"random": random_action, "always 5/8": always(5), "always 8/8": always(8)}
-    policies: dict[str, dict[str, Policy]] = {
+    bets: dict[str, Policy] = {"random": random_action, "no bet": always(0), "always 5/8": always(5), "always 8/8": always(8)}
+    return {
         **dict.fromkeys(("GuardedMaze-v0", "GuardedMaze-v1", "GuardedMazeFixedStart-v0"), walks),
         **dict.fromkeys(("BettingGame-v0", "BettingGameCroppedStake-v0"), bets),
         "StochasticCliffWalking-v0": {"random": random_action, "always right": always(1)},
         "MeanReversionTrading-v0": {"random": random_action, "no trade": always(10)},
         "AmericanPut-v0": {"random": random_action, "hold": always(0)},
-        "ServerAllocation-v0": {"random": random_action, "four servers": always(0)},
+        "ServerAllocation-v0": {"random": random_action, "four servers": always(0), "five servers": servers(5)},
         "NoisyLunarLander-v0": {"random": random_action, "no engine": always(0)},
         **dict.fromkeys(ROBOTS, robot_policies),
     }
+
+
+def main() -> None:
+    policies = simple_policies()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", choices=list(policies), default=list(policies), help="environments (all)")
     parser.add_argument("--episodes", type=int, default=1000, help="per environment and policy")
@@ -212,7 +230,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the two ways through the Guarded Maze")
     args = parser.parse_args()
     if args.figure is not None:
-        draw_maze({name: walks[name] for name in ("short way", "long way")}, args.episodes, args.seed, args.figure)
+        walks = {name: policy for name, policy in policies["GuardedMaze-v1"].items() if name != "random"}
+        draw_maze(walks, args.episodes, args.seed, args.figure)
 
     quantile_heads = " | ".join(f"q{level:g}" for level in QUANTILES)
     print(f"| environment | policy | mean | CVaR_0.1 | CVaR_0.05 | {quantile_heads} | mean length |")

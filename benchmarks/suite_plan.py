@@ -24,6 +24,7 @@ class Task:
 
     :param env_id: its id
     :param half: "choosing" or "held-out"
+    :param floor_reference: CVaR that Return Capping's floor is a fraction of the way to
     :param level: of CVaR
     :param steps: budget of on-policy methods
     :param seeds: number of training seeds
@@ -34,6 +35,7 @@ class Task:
 
     env_id: str
     half: str
+    floor_reference: float
     level: float
     steps: int
     seeds: int
@@ -219,7 +221,7 @@ def load_tuned() -> dict[str, dict[str, Any]]:
 def apply(changes: dict[str, Any], settings: dict[str, Any], task: Task) -> dict[str, Any]:
     """
     :param changes: what a trial of the search draws: settings, ``lr_factor`` on the learning rate, and Return Capping's
-        ``floor`` as a fraction of the way from the random policy's CVaR to the reference
+        ``floor`` as a fraction of the way from the random policy's CVaR to the task's ``floor_reference``
     :param settings: of a method on a task
     :param task: the task
     :return: the changed settings
@@ -232,8 +234,8 @@ def apply(changes: dict[str, Any], settings: dict[str, Any], task: Task) -> dict
         settings["learning_rate"] = f"lin_{scaled:g}" if rate.startswith("lin_") else scaled
     floor = settings.pop("floor", None)
     if floor is not None:
-        random, reference = references.levels(task.env_id, task.level)
-        settings["min_cap"] = random + floor * (reference - random)
+        random = references.lookup(task.env_id, task.level)["random"].value
+        settings["min_cap"] = random + floor * (task.floor_reference - random)
         settings["initial_cap"] = settings["min_cap"]
     return settings
 

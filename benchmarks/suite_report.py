@@ -86,12 +86,16 @@ def task_table(task: Task, methods: Mapping[str, Seeds]) -> list[str]:
 
 
 def reference_line(task: Task) -> str:
-    """Random policy, reference, how it was found."""
-    random, row = references.levels(task.env_id, task.level)[0], references.reference(task.env_id, task.level)
+    """Random policy, best simple policy, reference, how it was found."""
+    rows, row = references.lookup(task.env_id, task.level), references.reference(task.env_id, task.level)
     mean = references.lookup(task.env_id, 1.0).get("optimum")
     of_mean = "" if mean is None else f"; the best mean is {mean.value:.4g}"
-    kind = {"optimum": "optimum", "found": "best policy found", "assumed": "assumed"}[row.kind]
-    return f"CVaR_{task.level:g} of the random policy {random:.4g}, reference {row.value:.4g} ({kind}: {row.source}){of_mean}."
+    simple = f", {rows['simple'].source.partition(',')[0]} {rows['simple'].value:.4g}" if "simple" in rows else ""
+    kind = {"optimum": "optimum", "found": "best policy found", "simple": "simple policy", "published": "published"}[row.kind]
+    return (
+        f"CVaR_{task.level:g} of the random policy {rows['random'].value:.4g}{simple}, "
+        f"reference {row.value:.4g} ({kind}: {row.source}){of_mean}."
+    )
 
 
 def task_tables(runs: Sequence[Run], out: Path) -> list[str]:
@@ -130,19 +134,27 @@ def suite_scores(results: Results, half: str) -> dict[str, dict[str, np.ndarray]
 
 
 def suite_table(results: Results, half: str) -> list[str]:
-    """Interquartile mean of each method, and the probability that OrderPPO is better."""
+    """Interquartile mean and number of runs of each method, the probability that OrderPPO is better, and who is left out."""
     scores = suite_scores(results, half)
     if not scores:
         return ["No finished runs."]
     means = interquartile_means(scores)
     better = probability_of_improvement(scores, OURS) if OURS in scores and len(scores) > 1 else {}
     rows = [
-        [ALL[name].label, text(mean, 3), text(better[name], 2) if name in better else ""]
+        [
+            ALL[name].label,
+            text(mean, 3),
+            text(better[name], 2) if name in better else "",
+            str(sum(map(len, scores[name].values()))),
+        ]
         for name, mean in sorted(means.items(), key=lambda item: -item[1].value)
     ]
-    n_tasks = len(next(iter(scores.values())))
+    tasks = next(iter(scores.values()))
     caption = "Interquartile mean of the normalised CVaR, and the probability that a run of OrderPPO is better."
-    return [f"Tasks: {n_tasks}. {caption}", "", *table(["method", "IQM", "P(OrderPPO is better)"], rows)]
+    lines = [f"Tasks: {len(tasks)}. {caption}", "", *table(["method", "IQM", "P(OrderPPO is better)", "runs"], rows)]
+    finished = {name: sum(name in results[env_id] for env_id in tasks) for methods in results.values() for name in methods}
+    partial = [f"{ALL[name].label} ({n} of {len(tasks)})" for name, n in finished.items() if name not in scores and n > 0]
+    return [*lines, "", f"Not in the table, for want of runs on all tasks: {', '.join(partial)}."] if partial else lines
 
 
 def draw(results: Results, folder: Path) -> list[str]:

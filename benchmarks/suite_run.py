@@ -17,15 +17,14 @@ import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch as th
-from references import Row, levels, standard_error
+from references import levels
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
-from suite_plan import ALL, Run, Task
+from suite_plan import Run
 
 import sb3_ordergrad.envs  # noqa: F401  (registers the environments)
 from sb3_ordergrad.common import files
@@ -38,6 +37,8 @@ N_EVALUATIONS = 10
 FEW_EPISODES = 400
 # Seeds of evaluations, which no training has
 EVALUATION_SEED = 1_000_000
+# Between the seeds of the environments of two training seeds
+SEED_STRIDE = 10_000
 
 
 def is_done(run: Run, out: Path) -> bool:
@@ -116,10 +117,13 @@ def execute(run: Run, out: Path) -> None:
     train_settings = {**run.settings, "env_kwargs": {**(run.settings.get("env_kwargs") or {}), **run.env_kwargs}}
     model, normalize = settings.make_model(settings.load_class(run.path), run.env_id, train_settings, run.seed)
     model.set_logger(configure(None, []))
-    n_envs = model.n_envs
+    n_envs, env = model.n_envs, model.get_env()
+    assert env is not None
+    # Environment i of seed s would otherwise be environment i + 1 of seed s - 1
+    env.seed(SEED_STRIDE * run.seed)
     callback = None
     if run.episodes > 0:
-        eval_seed = EVALUATION_SEED + 10_000 * run.seed
+        eval_seed = EVALUATION_SEED + SEED_STRIDE * run.seed
         callback = ObjectiveEvalCallback(
             make_eval_env(run, min(16, run.eval_episodes), eval_seed),
             n_eval_episodes=run.eval_episodes,
@@ -134,8 +138,6 @@ def execute(run: Run, out: Path) -> None:
     model.save(folder / "model.zip")
     if normalize is not None:
         normalize.save(str(folder / "vecnormalize.pkl"))
-    env = model.get_env()
-    assert env is not None
     env.close()
     if callback is not None:
         callback.eval_env.close()
@@ -146,7 +148,7 @@ def execute(run: Run, out: Path) -> None:
         (folder / "best").rmdir()
     trained = time.monotonic()
 
-    seed = EVALUATION_SEED + 10_000 * run.seed + 5_000
+    seed = EVALUATION_SEED + SEED_STRIDE * run.seed + SEED_STRIDE // 2
     parts = {"sampled": ("", run.episodes or FEW_EPISODES, False)}
     if callback is not None:
         parts |= {"mode": ("", run.episodes, True), "best": ("best_", FEW_EPISODES, False)}
@@ -189,36 +191,6 @@ def execute_in_process(run: Run, out: Path) -> str | None:
         error = process.stderr.read()
         status = process.wait()
     return None if status == 0 else f"{run.env_id}, {run.method}, seed {run.seed}: exit status {status}\n{error[-3000:]}"
-
-
-def best_found(task: Task, out: Path, n_episodes: int) -> list[Row]:
-    """
-    The best policy among all finished runs on a task, evaluated on new episodes.
-
-    :param task: the task
-    :param out: folder of the results
-    :param n_episodes: number of new episodes
-    :return: its mean and its CVaR; nothing if no run is finished
-    """
-    best: tuple[float, str, dict[str, Any], Path] | None = None
-    for path in (out / task.env_id).glob("*/record.json"):
-        record = files.read_json(path)
-        for name, value in record["cvar"].items() if record is not None else ():
-            if best is None or value > best[0]:
-                best = (value, name, record["run"], path.parent)
-    if best is None:
-        return []
-    _, name, fields, folder = best
-    run = Run(**fields)
-    prefix = "best_" if name == "best" else ""
-    returns = evaluate(run, folder, prefix, n_episodes, name == "mode", 2 * EVALUATION_SEED).returns
-    how = {"sampled": "last policy", "mode": "mode of the last policy", "best": "best policy by evaluations"}[name]
-    command = f"python benchmarks/suite.py --tasks {task.env_id} --methods {run.method} --seeds {run.seed}"
-    source = f"{ALL[run.method].label}, seed {run.seed}, {run.steps} steps, {how}; `{command}`"
-    return [
-        Row(task.env_id, q, "found", round(float(cvar(returns, q)), 4), round(standard_error(returns, q), 4), source)
-        for q in (1.0, task.level)
-    ]
 
 
 def _end_with_parent() -> None:

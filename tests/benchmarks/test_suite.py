@@ -84,10 +84,43 @@ def test_references(tmp_path: Path) -> None:
     references.update([row, row._replace(kind="random", value=0.5)], path)
     references.update([row._replace(value=2.0)], path)
     assert references.levels("Task-v0", 0.1, path) == (0.5, 2.0)
-    references.update([row._replace(kind="optimum", value=3.0)], path)
-    assert references.reference("Task-v0", 0.1, path).value == 3.0
+    references.update([row._replace(kind="simple", value=2.5)], path)
+    assert references.reference("Task-v0", 0.1, path).value == 2.5
+    # An optimum that policies exceed by the noise of their evaluation is the optimum
+    references.update([row._replace(kind="optimum", value=2.4)], path)
+    assert references.reference("Task-v0", 0.1, path).value == 2.4
+    published = row._replace(env_id="GuardedMaze-v1", value=-8.0)
+    references.update([published], path)
+    assert references.reference("GuardedMaze-v1", 0.1, path).kind == "published"
+    references.update([published._replace(value=-5.0)], path)
+    assert references.reference("GuardedMaze-v1", 0.1, path).kind == "found"
     with pytest.raises(ValueError, match="no random policy for Task-v0"):
         references.levels("Task-v0", 0.5, path)
+
+
+def test_found_policy_is_not_evaluated_by_the_episodes_that_chose_it(tmp_path: Path) -> None:
+    steady, lucky = np.full(40, 1.0), np.tile([9.0, -9.0], 20)
+    for name, returns in (("steady", steady), ("lucky", lucky)):
+        folder = tmp_path / "suite" / "Task-v0" / name
+        folder.mkdir(parents=True)
+        np.savez(folder / "returns.npz", sampled=returns, mode=steady - 5.0, best=steady + 99.0)
+        run = {"method": "ppo", "seed": 3, "steps": 1000}
+        (folder / "record.json").write_text(json.dumps({"run": run}))
+    mean, tail = references.best_found("Task-v0", 0.25, [tmp_path / "suite"])
+    assert tail.value == -9.0 and (mean.level, tail.level) == (1.0, 0.25)
+    assert tail.source == "PPO, seed 3, 1,000 steps, sampled actions (results/suite)"
+    assert references.best_found("Task-v1", 0.25, [tmp_path / "suite"]) == []
+
+
+@pytest.mark.slow
+def test_seeds_share_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite_run = load_script(BENCHMARKS / "suite_run.py")
+    seeds = []
+    monkeypatch.setattr(suite_run.DummyVecEnv, "seed", lambda env, seed=None: seeds.append((env.num_envs, seed)) or [seed])
+    for seed in (0, 1):
+        suite_run.execute(replace(tiny_run("ppo", episodes=0, eval_episodes=0), seed=seed), tmp_path)
+    # The last seed before training, and that of the evaluation
+    assert [seed for n_envs, seed in seeds if n_envs == 4][1::2] == [0, 10_000]
 
 
 def test_standard_error_of_cvar() -> None:
@@ -100,10 +133,10 @@ def test_standard_error_of_cvar() -> None:
 
 def test_changes_of_a_trial() -> None:
     task = TASKS["BettingGame-v0"]
-    random, reference = references.levels(task.env_id, task.level)
+    random, _ = references.levels(task.env_id, task.level)
     settings = plan_module.make_run(task, "return-capping", 0, {"lr_factor": 0.5, "floor": 0.25, "tau": 0.1}).settings
     assert settings["learning_rate"] == "lin_0.0015" and settings["tau"] == 0.1
-    assert settings["min_cap"] == settings["initial_cap"] == random + 0.25 * (reference - random)
+    assert settings["min_cap"] == settings["initial_cap"] == random + 0.25 * (36.5131 - random)
     assert plan_module.make_run(task, "a2c", 0, {"lr_factor": 3.0}).settings["learning_rate"] == pytest.approx(2.1e-3)
 
 
@@ -214,9 +247,9 @@ def test_tables_and_suite_statistics() -> None:
     results["RiskyHopper-v0"]["sac"] = results["RiskyHopper-v0"]["ppo"]
     lines = report.suite_table(results, "all")
     assert lines[0].startswith("Tasks: 3.")
-    assert lines[-2] == "| OrderPPO | 1.000 [1.000, 1.000] |  |"
-    # and SAC, which was not run on all tasks, is not in the table
-    assert lines[-1] == "| PPO | 0.000 [0.000, 0.000] | 1.00 [1.00, 1.00] |"
+    assert lines[-4] == "| OrderPPO | 1.000 [1.000, 1.000] |  | 9 |"
+    assert lines[-3] == "| PPO | 0.000 [0.000, 0.000] | 1.00 [1.00, 1.00] | 9 |"
+    assert lines[-1] == "Not in the table, for want of runs on all tasks: SAC, 0.1 of the steps (1 of 3)."
     assert report.suite_table(results, "held-out")[0].startswith("Tasks: 1.")
     rows = report.task_table(TASKS["BettingGame-v0"], results["BettingGame-v0"])
     assert "36.51 [36.51, 36.51] | 1.00 [1.00, 1.00]" in rows[2]
