@@ -51,4 +51,11 @@ class GroupParameters:
                 "each episode is compared with samples of k others. "
                 f"Use k <= {self.group_size - 1} or group_size >= {np.ceil(self.k) + 1:.0f}."
             )
-        rank_weights(self.objective, self.k)
+        try:
+            rank_weights(self.objective, self.k)
+        except ValueError as error:
+            if self.__dict__["k"] is None and self.__dict__["group_size"] is not None:
+                raise ValueError(
+                    f"{error} (k = {self.k} follows from group_size={self.group_size}: use a larger one)"
+                ) from None
+            raise

@@ -8,7 +8,7 @@ import numpy as np
 
 from sb3_ordergrad.common.episodes import Rollout
 from sb3_ordergrad.lstatistics import GroupInfluence, LStatistic, Objective
-from sb3_ordergrad.lstatistics.presets import PRESETS
+from sb3_ordergrad.lstatistics.presets import PRESETS, Count
 
 MIN_TAIL = 0.01  # the default sample size does not grow below it
 MAX_GROUPS = 1000  # most recently seen groups that are remembered, so that memory and saved model stay bounded
@@ -19,8 +19,8 @@ cached_lstatistic = lru_cache(maxsize=32)(LStatistic)
 
 def default_k(objective: Objective) -> int:
     """
-    Sample size for an objective: 16, or as many as it has rank weights; for a tail or a quantile at least as many that 4
-    episodes are expected in the smaller part, or 400.
+    Sample size for an objective: 16, or as many as it has rank weights; for a tail, a quantile or a share that is cut off at
+    least as many that 4 episodes are expected in the smaller part, or 400; for a number of ranks twice as many as it needs.
 
     :param objective: the objective
     :return: k
@@ -29,12 +29,15 @@ def default_k(objective: Objective) -> int:
     for _, atom in objective.terms:
         if atom.name == "weights":
             return len(atom.arguments)
-        if PRESETS[atom.name].has_levels:
-            level = float(atom.arguments[0])
-            tail = level if atom.name.endswith("cvar") else min(level, 1.0 - level)
-            # the smallest and the largest return are quantiles of every sample
-            if tail > 0.0:
-                k = max(k, math.ceil(4.0 / max(tail, MIN_TAIL)))
+        for parameter, argument in zip(PRESETS[atom.name].parameters, atom.arguments, strict=False):
+            if isinstance(parameter, Count):
+                k = max(k, 2 * parameter.needed_ranks(int(argument)))
+            else:
+                level = float(argument)
+                # a tail has a limit at 0; the smallest and the largest return are quantiles of every sample
+                part = level if parameter.limit else min(level, 1.0 - level)
+                if part > 0.0:
+                    k = max(k, math.ceil(4.0 / max(part, MIN_TAIL)))
     return k
 
 

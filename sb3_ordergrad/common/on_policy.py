@@ -113,10 +113,8 @@ class OrderMixin(GroupParameters, OnPolicyAlgorithm):
 
     def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         self._check_order_parameters()
-        for name in ("gamma", "gae_lambda"):
-            # a default depends on parameters that may have changed since the buffer was made
-            if self.__dict__[name] is None:
-                setattr(self.rollout_buffer, name, getattr(self, name))
+        # they may have changed since the buffer was made, and defaults depend on other parameters
+        self.rollout_buffer.gamma, self.rollout_buffer.gae_lambda = self.gamma, self.gae_lambda
         if len(self._ongoing.steps) != self.n_envs:
             self._ongoing = OngoingEpisodes(self.n_envs)
         if self._episode_memory.group_by != self.group_by:

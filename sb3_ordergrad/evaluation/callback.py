@@ -105,8 +105,9 @@ class ObjectiveEvalCallback(EvalCallback):
 
     @property
     def name(self) -> str:
-        """Name of the objective in the log."""
-        return self.objective if self.k is None else f"{self.objective}@{self.k}"
+        """Name of the objective in the log. SB3's CSV files have no place for a comma in a name."""
+        name = self.objective.replace(",", ";")
+        return name if self.k is None else f"{name}@{self.k}"
 
     def _init_callback(self) -> None:
         if self._makes_env:

@@ -10,6 +10,8 @@ An objective string is a linear combination of presets, ``mean - 0.5*gini`` or `
     argument   = item {"," item}
     item       = signed number | word
 
+A preset's arguments and a ``/`` need a blank between them: ``cvar:1/4`` would be a quarter of ``cvar:1``, not ``cvar:0.25``.
+
 The parser knows only the grammar; ``presets`` defines which presets exist and what their arguments mean.
 """
 
@@ -67,6 +69,8 @@ class _Parser:
                 self._fail(f"unexpected {self.text[position]!r}", position)
             tokens.append(_Token(str(match.lastgroup), match.group(), position))
             position = match.end()
+            if ":" in match.group() and self.text[position : position + 1] == "/":
+                self._fail("a fraction or a division? Write a number such as 0.25, or a blank before '/' to divide,", position)
         return [*tokens, _Token("end", "", len(self.text))]
 
     def _fail(self, reason: str, position: int) -> NoReturn:

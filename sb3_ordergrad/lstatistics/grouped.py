@@ -20,12 +20,9 @@ def grouped_advantages(x: ArrayT, group_ids: ArrayT, k: float, objective: Object
     :return: shape ``(n,)``; zero in a group with fewer than k + 1 members, which cannot be compared with each other
     :raises ValueError: if the shapes differ, or k, the objective or a return is invalid
     """
-    if isinstance(x, th.Tensor):
-        _, inverse = th.unique(th.as_tensor(group_ids, device=x.device), return_inverse=True)
-        returns, members = floating(x.detach()), inverse.cpu().numpy()
-    else:
-        returns = th.from_numpy(np.array(x, dtype=np.float64))
-        _, members = np.unique(np.asarray(group_ids), return_inverse=True)
+    returns = floating(x.detach()) if isinstance(x, th.Tensor) else th.from_numpy(np.array(x, dtype=np.float64))
+    ids = group_ids.detach().cpu().numpy() if isinstance(group_ids, th.Tensor) else np.asarray(group_ids)
+    _, members = np.unique(ids, return_inverse=True)
     if returns.ndim != 1 or returns.shape != members.shape:
         raise ValueError(
             f"x and group_ids need one shape (n,), got {tuple(returns.shape)} and {tuple(members.shape)}; flatten both"

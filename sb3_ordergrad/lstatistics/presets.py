@@ -59,6 +59,10 @@ class Count:
     def high(self, n: int | None) -> float:
         return math.inf if n is None else (n - 1) // 2 if self.half else n
 
+    def needed_ranks(self, value: int) -> int:
+        """The smallest number of ranks for which the value is allowed."""
+        return 2 * value + 1 if self.half else value
+
     def range(self, n: int | None) -> str:
         return f"an integer >= {self.low}" if n is None else f"an integer in {self.low}..{self.high(n)}"
 

@@ -97,6 +97,15 @@ def test_with_the_mean_it_is_the_parent(tmp_path: Path) -> None:
     np.testing.assert_array_equal(logs[1]["eval/mean"], [10.0, 25.0, 9.0])
 
 
+def test_csv_columns_of_an_objective_with_commas(tmp_path: Path) -> None:
+    model = make_model()
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(10, callback=make_callback(tmp_path, SCRIPT, objective="weights:0.5,0.5", k=2))
+    header, *rows = (tmp_path / "progress.csv").read_text().splitlines()
+    assert "eval/weights:0.5;0.5@2" in header
+    assert rows and all(row.count(",") <= header.count(",") for row in rows)
+
+
 def test_a_continued_training_continues_the_files(tmp_path: Path) -> None:
     model = make_model()
     model.learn(30, callback=make_callback(tmp_path, SCRIPT))

@@ -48,6 +48,8 @@ def test_parse(text: str, terms: list[tuple]) -> None:
         ("mean*max", "two presets cannot be multiplied at position 5"),
         ("mean/max", "can divide at position 5"),
         ("mean/0", "can divide at position 5"),
+        ("cvar:1/4", "Write a number such as 0.25, or a blank before '/' to divide, at position 6"),
+        ("0.5*mean + var:1/10", "a fraction or a division?"),
         ("mean + 1", "cannot be added"),
         ("2", "a number alone is no objective"),
         ("weights:1,", "unexpected ','"),

@@ -26,6 +26,8 @@ def test_grouped_advantages_equal_the_loop() -> None:
     tensor = grouped_advantages(th.as_tensor(x, dtype=th.float32), th.as_tensor(ids), 8, "cvar:0.25")
     assert tensor.dtype == th.float32
     np.testing.assert_allclose(tensor, expected, rtol=0, atol=1e-6)
+    of_names = grouped_advantages(th.as_tensor(x), ids.astype(str), 8, "cvar:0.25")
+    np.testing.assert_allclose(of_names, expected, rtol=0, atol=1e-14)
 
 
 def test_grouped_advantages_of_whole_numbers() -> None:

@@ -124,6 +124,13 @@ def test_limits_of_the_ranges_train(algorithm: type[BaseAlgorithm], kwargs: dict
         ("median", 16, 32, 0.0),
         ("mean - 0.5*gini", 16, 32, 0.0),
         ([1.0, 0.0, 0.0], 3, 6, None),
+        ("lower_tail_mean:0.05", 80, 160, None),
+        ("range_lower_tail_mean:0:0.05", 80, 160, None),
+        ("trimmed_mean:0.05:0.05", 80, 160, 0.0),
+        ("top:8", 16, 32, 0.0),
+        ("top:32", 64, 128, 0.0),
+        ("bottom:20", 40, 80, None),
+        ("trimmed:8", 34, 68, 0.0),
     ],
 )
 def test_defaults_of_an_objective(
@@ -135,3 +142,18 @@ def test_defaults_of_an_objective(
     assert model.k == min(k, 11)
     model.k, model.group_size = 5.5, None
     assert model.group_size == 12
+
+
+@ALGORITHMS
+@pytest.mark.parametrize(("objective", "group_size"), [("weights:" + ",".join(["0.0625"] * 16), 8), ("gini", 2), ("top:4", 4)])
+def test_too_small_a_group_is_named(algorithm: type[BaseAlgorithm], objective: str, group_size: int) -> None:
+    with pytest.raises(ValueError, match=rf"k = \d+ follows from group_size={group_size}: use a larger one"):
+        algorithm("MlpPolicy", ToyEnv(), objective=objective, group_size=group_size)
+
+
+@ALGORITHMS
+def test_discount_and_lambda_may_change_between_trainings(algorithm: type[BaseAlgorithm]) -> None:
+    model: Any = algorithm("MlpPolicy", ToyEnv(), **small(algorithm)).learn(24)
+    model.gamma, model.gae_lambda = 0.5, 0.3
+    model.learn(24)
+    assert (model.rollout_buffer.gamma, model.rollout_buffer.gae_lambda) == (0.5, 0.3)
