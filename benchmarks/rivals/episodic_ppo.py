@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from sb3_ordergrad.common.callbacks import put_first
 from sb3_ordergrad.common.episodes import EpisodeRecorder, OngoingEpisodes, Rollout
 
 
@@ -37,9 +38,7 @@ class EpisodicPPO(PPO):
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         recorder = EpisodeRecorder(self.n_steps, self._ongoing, self._end_rollout, group_by=None, keep_history=False)
-        callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
-        others = [other if isinstance(other, BaseCallback) else ConvertCallback(other) for other in callbacks]
-        return super()._init_callback(CallbackList([recorder, *others]), progress_bar)
+        return super()._init_callback(put_first(recorder, callback), progress_bar)
 
     @abstractmethod
     def _end_rollout(self, rollout: Rollout) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_ordergrad.common.annealing import AdaptiveAnnealing
+from sb3_ordergrad.common.callbacks import put_first
 from sb3_ordergrad.common.episodes import POOLED, EpisodeRecorder, OngoingEpisodes, Rollout
 from sb3_ordergrad.common.group_parameters import GroupParameters
 from sb3_ordergrad.common.groups import EpisodeMemory, Group, TransformedReturn, cached_lstatistic, ranks_losses
@@ -137,9 +138,7 @@ class OrderMixin(GroupParameters, OnPolicyAlgorithm):
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         keep_history = self.credit == "projected" and not self._keeps_rewards
         recorder = EpisodeRecorder(self.n_steps, self._ongoing, self._write_pseudo_rewards, self.group_by, keep_history)
-        callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
-        others = [other if isinstance(other, BaseCallback) else ConvertCallback(other) for other in callbacks]
-        return super()._init_callback(CallbackList([recorder, *others]), progress_bar)
+        return super()._init_callback(put_first(recorder, callback), progress_bar)
 
     def _write_pseudo_rewards(self, rollout: Rollout) -> None:
         """Replace the rewards in the rollout buffer by pseudo-rewards, and compute the advantages again."""

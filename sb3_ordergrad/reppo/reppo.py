@@ -4,10 +4,11 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
+from sb3_ordergrad.common.callbacks import put_first
 from sb3_ordergrad.common.observations import rollout_observations
 from sb3_ordergrad.lstatistics import ObjectiveLike, exact_lstatistic
 from sb3_ordergrad.reppo.advantages import retry_advantages
@@ -179,11 +180,7 @@ class RePPO(PPO):
         exact_lstatistic([0.0], [1.0], self.k, self.objective)
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        # Ahead of the user's callbacks, which see the final advantages
-        callbacks = CallbackList([_WriteAdvantages()])
-        callbacks.init_callback(self)
-        callbacks.callbacks.append(super()._init_callback(callback, progress_bar))
-        return callbacks
+        return super()._init_callback(put_first(_WriteAdvantages(), callback), progress_bar)
 
     @th.no_grad()
     def _write_advantages(self) -> None:
