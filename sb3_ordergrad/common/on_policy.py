@@ -153,7 +153,24 @@ class OrderMixin(GroupParameters, OnPolicyAlgorithm):
             # with SB3's normalisation and time-limit bootstrap
             self.logger.record("rollout/credited_steps", float(np.mean(rollout.rewards != 0.0)))
             return
-        objective = interpolate_objective(self.anneal_from, target, fraction)
+        rewards, ranked = self._pseudo_rewards(rollout, groups, interpolate_objective(self.anneal_from, target, fraction))
+        buffer = self.rollout_buffer
+        reward_scale = self.value_scale / self._return_std.update(rewards, ranked, buffer.episode_starts, self.gamma)
+        buffer.rewards[:] = reward_scale * rewards
+        buffer.compute_returns_and_advantage(rollout.last_values, rollout.dones[-1])
+        self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
+        self.logger.record("train/reward_scale", reward_scale)
+
+    def _pseudo_rewards(
+        self, rollout: Rollout, groups: dict[str, Group], objective: Objective
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        :param rollout: raw rewards and episodes
+        :param groups: those of the episodes, by key
+        :param objective: the present one
+        :return: pseudo-rewards with the learned mean of rare losses, and which of them are of ranked episodes; shape
+            (n_steps, n_envs) each
+        """
         transforms = {key: TransformedReturn(group, self.k, objective) for key, group in groups.items()}
         smooth = self.smooth_rare_losses and self.credit != "terminal"
         model = self._rare_loss_model() if smooth else None
@@ -169,12 +186,7 @@ class OrderMixin(GroupParameters, OnPolicyAlgorithm):
             inputs = self._observations_and_actions()[ranked.ravel()]
             shortfalls = np.maximum(fence - rollout.rewards[ranked], 0.0)
             rewards[ranked] += losses[ranked] - model.expected_losses(inputs, losses[ranked], shortfalls)
-        buffer = self.rollout_buffer
-        reward_scale = self.value_scale / self._return_std.update(rewards, ranked, buffer.episode_starts, self.gamma)
-        buffer.rewards[:] = reward_scale * rewards
-        buffer.compute_returns_and_advantage(rollout.last_values, rollout.dones[-1])
-        self.logger.record("rollout/credited_steps", float(np.mean(rewards != 0.0)))
-        self.logger.record("train/reward_scale", reward_scale)
+        return rewards, ranked
 
     def _rare_loss_model(self) -> RareLossModel:
         settings = (str(parse_objective(self.objective)), self.k, self.credit)
