@@ -2,7 +2,7 @@
 The risk suite: OrderPPO and its rivals on published tasks, with the same budget and the same settings.
 
     python benchmarks/suite.py --demo                  # BettingGame-v0, three methods, three seeds: minutes
-    python benchmarks/suite.py                         # all tasks and methods: about 6 hours on two cores
+    python benchmarks/suite.py                         # all tasks and methods: about 14 hours of two cores
     python benchmarks/suite.py --tasks GuardedMaze-v1 --methods orderppo ppo --seeds 0 1
     python benchmarks/suite.py --methods sac tqc       # off-policy methods, on two robots
     python benchmarks/suite.py --methods orderppo-sampled            # without the learned mean of rare losses
