@@ -8,7 +8,7 @@ Reference levels of the risk suite: the CVaR of the random policy, and the best 
 Exact optima come from ``benchmarks/optimal_cvar.py``. All are rows of docs/data/references.csv: task, level (1 is the mean),
 kind, value, error, source. The kinds are "optimum", "found" (the best policy that was trained), "simple" (the best of
 ``benchmarks/random_policies.py``) and "random". The reference is the optimum, else the highest of what was found, simple or
-published, else a level at the limits of the task.
+published.
 """
 
 import argparse
@@ -157,11 +157,12 @@ def best_found(env_id: str, level: float, folders: Iterable[Path]) -> list[Row]:
     from suite_plan import ALL
 
     candidates = []
-    for record in (record for folder in folders for record in (folder / env_id).glob("*/record.json")):
-        with np.load(record.parent / "returns.npz") as arrays:
-            for name in ("sampled", "mode"):
-                returns = arrays[name].astype(np.float64)
-                candidates.append((float(cvar(returns[::2], level)), name, returns[1::2], record))
+    for folder in folders:
+        for path in (folder / env_id).glob("*/record.json"):
+            with np.load(path.parent / "returns.npz") as arrays:
+                for name in ("sampled", "mode"):
+                    returns = arrays[name].astype(np.float64)
+                    candidates.append((float(cvar(returns[::2], level)), name, returns[1::2], path))
     if not candidates:
         return []
     _, name, returns, path = max(candidates, key=lambda candidate: candidate[0])

@@ -240,7 +240,7 @@ def apply(changes: dict[str, Any], settings: dict[str, Any], task: Task) -> dict
         settings["learning_rate"] = f"lin_{scaled:g}" if rate.startswith("lin_") else scaled
     floor = settings.pop("floor", None)
     if floor is not None:
-        random = references.lookup(task.env_id, task.level)["random"].value
+        random, _ = references.levels(task.env_id, task.level)
         settings["min_cap"] = random + floor * (task.floor_reference - random)
         settings["initial_cap"] = settings["min_cap"]
     return settings

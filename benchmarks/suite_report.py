@@ -150,10 +150,14 @@ def suite_table(results: Results, half: str) -> list[str]:
         for name, mean in sorted(means.items(), key=lambda item: -item[1].value)
     ]
     tasks = next(iter(scores.values()))
+    names = dict.fromkeys(name for env_id in tasks for name in results[env_id])
+    partial = [
+        f"{ALL[name].label} ({sum(name in results[env_id] for env_id in tasks)} of {len(tasks)})"
+        for name in names
+        if name not in scores
+    ]
     caption = "Interquartile mean of the normalised CVaR, and the probability that a run of OrderPPO is better."
     lines = [f"Tasks: {len(tasks)}. {caption}", "", *table(["method", "IQM", "P(OrderPPO is better)", "runs"], rows)]
-    finished = {name: sum(name in results[env_id] for env_id in tasks) for methods in results.values() for name in methods}
-    partial = [f"{ALL[name].label} ({n} of {len(tasks)})" for name, n in finished.items() if name not in scores and n > 0]
     return [*lines, "", f"Not in the table, for want of runs on all tasks: {', '.join(partial)}."] if partial else lines
 
 
