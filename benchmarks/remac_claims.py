@@ -5,6 +5,10 @@ The five claims about ReMAC (arXiv 2606.05888), beside SAC and PPO on four MuJoC
     python benchmarks/remac_claims.py --tasks Reacher-v5 --methods k1 k8 --seeds 2
     python benchmarks/remac_claims.py --report docs/experiments/remac_claims.md   # no training: page, CSV file and figures
 
+with the finished runs of the variants, which are made on request:
+
+    python benchmarks/remac_claims.py --methods k4-lr0.001 k4to1 k1.5 k4-eps0.01 k4-soft --tasks HalfCheetah-v5 --seeds 3
+
 Finished runs are kept: the same command continues after an interruption and adds new runs. Each run uses one thread.
 
 As published: tanh networks of (64, 64), log std in [-10, 2], N = 8 action samples (16 for k = 8), batch size, discount, polyak
@@ -115,21 +119,21 @@ class Claim(NamedTuple):
 RETRIES = tuple(f"k{k}" for k in KS)
 SUFFIXES = {f"eps {eps:g}": "" if eps == EPSILONS[0] else f"-eps{eps:g}" for eps in EPSILONS}
 CLAIMS = (
-    Claim("1. entropy of each k > 1 above k = 1", "entropy", {f"k = {k}": (f"k{k}", "k1") for k in KS[1:]}, difference),
-    Claim("2. log std grows with k", "log_std", {"for twice the k": RETRIES}, slope),
+    Claim("1. Entropy of each k > 1 above k = 1", "entropy", {f"k = {k}": (f"k{k}", "k1") for k in KS[1:]}, difference),
+    Claim("2. Log std grows with k", "log_std", {"for twice the k": RETRIES}, slope),
     Claim(
-        "3. entropy of k = 8 above k = 1 for each eps",
+        "3. Entropy of k = 8 above k = 1 for each eps",
         "entropy",
         {name: (f"k8{suffix}", f"k1{suffix}") for name, suffix in SUFFIXES.items()},
         difference,
     ),
     *(
-        Claim(f"{claim}, {name} actions", measure, {"return": (reference, *RETRIES[1:])}, statistic, reference == "ppo")
+        Claim(f"{claim}, {name}", measure, {"return": (reference, *RETRIES[1:])}, statistic, reference == "ppo")
         for claim, reference, statistic in (
-            ("4. best k > 1 at most one s.d. below SAC", "sac", best_above_one_sd),
-            ("5. best k > 1 above PPO on most tasks", "ppo", best_above),
+            ("4. Best k > 1 within one s.d. of SAC or above", "sac", best_above_one_sd),
+            ("5. Best k > 1 above PPO on most tasks", "ppo", best_above),
         )
-        for measure, name in (("mode", "most probable"), ("sampled", "sampled"))
+        for measure, name in (("mode", "mode"), ("sampled", "sampled actions"))
     ),
 )
 
@@ -148,22 +152,28 @@ def overall(answers: Sequence[str], on_most: bool) -> str:
     return "no" if "no" in answers else "yes" if answers and set(answers) == {"yes"} else UNCLEAR
 
 
-def claims_table(results: Results) -> list[str]:
-    """Each claim with its differences and answers; tasks that lack runs for one of its comparisons are left out."""
-    rows = []
+def rounded(interval: Interval) -> str:
+    """The interval, with three digits before and after the point together."""
+    return text(interval, 0 if abs(interval.value) >= 100 else 1 if abs(interval.value) >= 10 else 2)
+
+
+def claims_tables(results: Results) -> list[str]:
+    """Each claim, its answer, and its differences; tasks that lack runs for one of its comparisons are left out."""
+    lines = []
     for claim in CLAIMS:
-        answers = []
+        answers, rows = [], []
         for task in results.tasks:
             intervals = {
                 name: results.interval(claim.measure, task, methods, claim.statistic)
                 for name, methods in claim.comparisons.items()
             }
-            shown = [f"{name}: {text(interval, 2)}" for name, interval in intervals.items() if interval is not None]
-            if len(shown) == len(intervals):
+            cells = [[name, rounded(interval)] for name, interval in intervals.items() if interval is not None]
+            if len(cells) == len(intervals):
                 answers.append(answer(list(intervals.values())))
-                rows.append([claim.text, task, "; ".join(shown), answers[-1]])
-        rows.append([claim.text, "**all**", "", f"**{overall(answers, claim.on_most)}**"])
-    return table(["claim", "task", "difference [95 % interval]", "answer"], rows)
+                rows += [[task, *cells[0], answers[-1]], *(["", *other, ""] for other in cells[1:])]
+        lines += ["", f"### {claim.text}: {overall(answers, claim.on_most)}", ""]
+        lines += table(["task", "comparison", "difference [95 % interval]", "answer"], rows) if rows else []
+    return lines
 
 
 def measure_table(results: Results, measure: str) -> list[str]:
@@ -171,7 +181,7 @@ def measure_table(results: Results, measure: str) -> list[str]:
     rows = []
     for name in results.methods:
         intervals = {task: results.interval(measure, task, [name], mean) for task in results.tasks}
-        cells = ["" if x is None else f"{text(x, 2)} ({len(results.of(task, name))})" for task, x in intervals.items()]
+        cells = ["" if x is None else f"{rounded(x)} ({len(results.of(task, name))})" for task, x in intervals.items()]
         rows += [[name, *cells]] if any(cells) else []
     return table(["method", *results.tasks], rows)
 
@@ -200,7 +210,7 @@ def write_report(results: Results, page: Path, command: str) -> None:
     """
     if not results.runs:
         raise ValueError("No run is finished: train some, or restore those of docs/data first.")
-    docs, lines = page.parents[1], ["## Answers", "", *claims_table(results), ""]
+    docs, lines = page.parents[1], ["## Answers", *claims_tables(results), ""]
     for measure, title in MEASURES.items():
         lines += [f"## Final {title}", "", *measure_table(results, measure), ""]
         lines += [f"![{title.capitalize()}](../images/remac_claims_{measure}.png)", ""]
@@ -253,13 +263,17 @@ def main() -> None:
         if args.methods or task in EPSILON_TASKS or "eps" not in name
     ]
     if args.report is not None:
+        variants = [
+            Run(task, name, seed, args.steps, args.out) for name in VARIANTS for task in TASKS for seed in range(args.seeds)
+        ]
+        runs += [run for run in variants if run not in runs and run.result() is not None]
         write_report(Results(runs), args.report, shlex.join(["python", *sys.argv]))
         return
     todo = [run for run in runs if run.result() is None]
     parallel = Parallel(n_jobs=args.n_jobs, batch_size=1, return_as="generator_unordered")
     for _ in tqdm(parallel(delayed(train)(run) for run in todo), total=len(todo), unit="run"):
         pass
-    print("\n".join(claims_table(Results(runs))))
+    print("\n".join(claims_tables(Results(runs))))
 
 
 if __name__ == "__main__":

@@ -69,9 +69,15 @@ def answers(folder: Path, tasks: list[str]) -> dict[str, list[str]]:
     """For each task and for all, the answers that are shown, in the order of the claims."""
     runs = [claims.Run(task, name, seed, 1000, folder) for task in tasks for name in plan.METHODS for seed in range(3)]
     shown: dict[str, list[str]] = {}
-    for row in claims.claims_table(claims.Results(runs))[2:]:
-        _, task, _, answer = row.strip("| ").split(" | ")
-        shown.setdefault(task.strip("*"), []).append({"yes": "yes", "no": "no"}.get(answer.strip("*"), "unclear"))
+    for line in claims.claims_tables(claims.Results(runs)):
+        if line.startswith("### "):
+            task, answer = "all", line.rpartition(": ")[2]
+        elif " | " in line:
+            task, *_, answer = line.removeprefix("| ").removesuffix(" |").split(" | ")
+        else:
+            continue
+        if task in (*tasks, "all"):
+            shown.setdefault(task, []).append(answer if answer in ("yes", "no") else "unclear")
     return shown
 
 
