@@ -7,7 +7,8 @@ The five claims about ReMAC (arXiv 2606.05888), beside SAC and PPO on four MuJoC
 
 with the finished runs of the variants, which are made on request:
 
-    python benchmarks/remac_claims.py --methods k4-lr0.001 k4to1 k1.5 k4-eps0.01 k4-soft --tasks HalfCheetah-v5 --seeds 3
+    python benchmarks/remac_claims.py --tasks HalfCheetah-v5 --seeds 3 \
+        --methods k4-lr0.001 k4-eps0.01 k4-soft k4to1 k1.5 k1-lr0.001 sac-lr0.001
 
 Finished runs are kept: the same command continues after an interruption and adds new runs. Each run uses one thread.
 

@@ -44,13 +44,15 @@ METHODS: dict[str, dict[str, Any]] = {"sac": {}, "ppo": {"n_steps": 128}} | {
     for eps in EPSILONS
     for k in (KS if eps == EPSILONS[0] else (1, 8))
 }
-# On request: what may restore the return where k = 4 is below k = 1
+# On request: what may restore the return where k = 4 is below k = 1, and what it gives the others
 VARIANTS: dict[str, dict[str, Any]] = {
     "k4-lr0.001": METHODS["k4"] | {"learning_rate": 1e-3},
     "k4-eps0.01": METHODS["k4"] | {"actor_adam_eps": 1e-2},
     "k4-soft": METHODS["k4"] | {"ent_coef": "auto"},
     "k4to1": METHODS["k4"] | {"k": [4, 1]},
     "k1.5": METHODS["k4"] | {"k": 1.5},
+    "k1-lr0.001": METHODS["k1"] | {"learning_rate": 1e-3},
+    "sac-lr0.001": METHODS["sac"] | {"learning_rate": 1e-3},
 }
 
 
@@ -114,7 +116,7 @@ class Run(NamedTuple):
         if self.method == "ppo":
             return PPO("MlpPolicy", **common)
         common["policy_kwargs"] = {"net_arch": [64, 64], "activation_fn": nn.Tanh}
-        if self.method == "sac":
+        if self.method.startswith("sac"):
             return SAC(PublishedPolicy, **common)
         if isinstance(common["k"], list):
             start, end = common["k"]
