@@ -1,7 +1,7 @@
 """
 The five claims about ReMAC (arXiv 2606.05888), beside SAC and PPO on four MuJoCo tasks.
 
-    python benchmarks/remac_claims.py --n-jobs 2                                  # all runs: 6 hours of 2 cores
+    python benchmarks/remac_claims.py --n-jobs 2                                  # all runs: 7 hours of 2 cores
     python benchmarks/remac_claims.py --tasks Reacher-v5 --methods k1 k8 --seeds 2
     python benchmarks/remac_claims.py --report docs/experiments/remac_claims.md   # no training: page, CSV file and figures
 
