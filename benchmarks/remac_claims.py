@@ -154,7 +154,7 @@ def overall(answers: Sequence[str], on_most: bool) -> str:
 
 
 def rounded(interval: Interval) -> str:
-    """The interval, with three digits before and after the point together."""
+    """The interval: no decimals from 100 on, one from 10 on, else two."""
     return text(interval, 0 if abs(interval.value) >= 100 else 1 if abs(interval.value) >= 10 else 2)
 
 
@@ -264,10 +264,14 @@ def main() -> None:
         if args.methods or task in EPSILON_TASKS or "eps" not in name
     ]
     if args.report is not None:
-        variants = [
-            Run(task, name, seed, args.steps, args.out) for name in VARIANTS for task in TASKS for seed in range(args.seeds)
-        ]
-        runs += [run for run in variants if run not in runs and run.result() is not None]
+        if args.methods is None:
+            variants = [
+                Run(task, name, seed, args.steps, args.out)
+                for name in VARIANTS
+                for task in args.tasks
+                for seed in range(args.seeds)
+            ]
+            runs += [run for run in variants if run.result() is not None]
         write_report(Results(runs), args.report, shlex.join(["python", *sys.argv]))
         return
     todo = [run for run in runs if run.result() is None]

@@ -49,6 +49,9 @@ def test_runs_resume_and_are_reported(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all(f"../images/{name}" in report for name in images)
     steps, returns = files.read_columns(tmp_path / "docs" / "data" / "remac_claims.csv", "steps", "sampled")
     assert (steps == 60).all() and len(returns) == 8 and np.isfinite(returns).all()
+    command("--report", str(page))
+    # finished variants are reported beside the planned runs
+    assert (page.parents[1] / "data" / "remac_claims.csv").read_text().count("k4to1") == 2
     page.write_text("no markers")
     with pytest.raises(ValueError, match="must contain the lines"):
         command("--report", str(page))
